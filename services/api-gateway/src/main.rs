@@ -1,0 +1,3 @@
+//! api-gateway.
+
+fn main() {}

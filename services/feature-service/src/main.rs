@@ -1,0 +1,3 @@
+//! feature-service.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! feature-worker.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! git-service.
+
+fn main() {}

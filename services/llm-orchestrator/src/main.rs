@@ -1,0 +1,3 @@
+//! llm-orchestrator.
+
+fn main() {}

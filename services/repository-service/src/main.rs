@@ -1,0 +1,3 @@
+//! repository-service.
+
+fn main() {}

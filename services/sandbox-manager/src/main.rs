@@ -1,0 +1,3 @@
+//! sandbox-manager.
+
+fn main() {}
