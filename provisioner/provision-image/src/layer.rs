@@ -1,0 +1,122 @@
+//! One layer of an image: a sorted archive that depends on its content only.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use flate2::{Compression, GzBuilder};
+use tar::{EntryType, Header};
+
+use crate::{Blob, Digest, ImageError};
+
+pub(crate) const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// Entries of a layer by their path, without the leading slash; folders above a file are added with it.
+#[derive(Default)]
+pub(crate) struct Layer {
+    entries: BTreeMap<String, Entry>,
+}
+
+enum Entry {
+    Folder { mode: u32 },
+    File { mode: u32, content: Vec<u8> },
+}
+
+impl Layer {
+    /// Adds a file with an absolute `path`; its owner is root, so the program can't change it.
+    pub(crate) fn file(&mut self, path: &str, mode: u32, content: Vec<u8>) -> Result<(), ImageError> {
+        self.insert(path, Entry::File { mode, content })
+    }
+
+    /// Adds a folder with an absolute `path`.
+    pub(crate) fn folder(&mut self, path: &str, mode: u32) -> Result<(), ImageError> {
+        self.insert(path, Entry::Folder { mode })
+    }
+
+    /// Tells whether something lies at the absolute `path`.
+    pub(crate) fn contains(&self, path: &str) -> bool {
+        self.entries.contains_key(path.trim_start_matches('/'))
+    }
+
+    fn insert(&mut self, path: &str, entry: Entry) -> Result<(), ImageError> {
+        let invalid = |reason| ImageError::InvalidPath { path: path.to_owned(), reason };
+        let relative = path.strip_prefix('/').ok_or(invalid("it is not absolute"))?;
+        let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+        if !relative.split('/').all(plain) {
+            return Err(invalid("it has empty, `.` or `..` parts"));
+        }
+        for (at, _) in relative.match_indices('/') {
+            let parent = self.entries.entry(relative[..at].to_owned()).or_insert(Entry::Folder { mode: 0o755 });
+            if matches!(parent, Entry::File { .. }) {
+                return Err(invalid("a file is where its folder should be"));
+            }
+        }
+        if self.entries.insert(relative.to_owned(), entry).is_some() {
+            return Err(invalid("something else is already there"));
+        }
+        Ok(())
+    }
+
+    /// Packs the layer; returns the compressed blob and the digest of the uncompressed archive.
+    pub(crate) fn pack(&self) -> Result<(Blob, Digest), ImageError> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, entry) in &self.entries {
+            append(&mut archive, path, entry)
+                .map_err(|_| ImageError::InvalidPath { path: format!("/{path}"), reason: "it is too long for an archive" })?;
+        }
+        let packed = archive.into_inner().and_then(|archive| Ok((compress(&archive)?, Digest::of(&archive))));
+        let (content, archive_digest) = packed.map_err(|source| ImageError::Write { path: "layer archive".into(), source })?;
+        Ok((Blob::new(MEDIA_TYPE, content), archive_digest))
+    }
+}
+
+fn append(archive: &mut tar::Builder<Vec<u8>>, path: &str, entry: &Entry) -> io::Result<()> {
+    let mut header = Header::new_ustar();
+    let (kind, name, mode, content) = match entry {
+        Entry::Folder { mode } => (EntryType::Directory, format!("{path}/"), *mode, [].as_slice()),
+        Entry::File { mode, content } => (EntryType::Regular, path.to_owned(), *mode, content.as_slice()),
+    };
+    header.set_path(name)?;
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    archive.append(&header, content)
+}
+
+/// Compresses with a header that names no time, file or operating system.
+fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(6));
+    encoder.write_all(archive)?;
+    encoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_additions_does_not_matter() {
+        let mut forth = Layer::default();
+        forth.file("/etc/passwd", 0o644, b"a".to_vec()).unwrap();
+        forth.folder("/tmp", 0o1777).unwrap();
+        let mut back = Layer::default();
+        back.folder("/tmp", 0o1777).unwrap();
+        back.file("/etc/passwd", 0o644, b"a".to_vec()).unwrap();
+        assert_eq!(forth.pack().unwrap().1, back.pack().unwrap().1);
+        assert_eq!(forth.pack().unwrap().0.digest, back.pack().unwrap().0.digest);
+    }
+
+    #[test]
+    fn impossible_paths_are_refused() {
+        let mut layer = Layer::default();
+        layer.file("/etc/passwd", 0o644, Vec::new()).unwrap();
+        for path in ["etc/group", "/etc/../group", "/", "/etc//x", "/etc/passwd", "/etc/passwd/x"] {
+            assert!(layer.file(path, 0o644, Vec::new()).is_err(), "{path} must be refused");
+        }
+        layer.file(&format!("/{}", "x".repeat(300)), 0o644, Vec::new()).unwrap();
+        assert!(layer.pack().is_err(), "an archive can't hold a name of 300 bytes");
+    }
+}

@@ -1,0 +1,168 @@
+//! Images built from programs of this machine and sent to a real registry (Debian's docker-registry) on a loopback port.
+
+#![cfg(test)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use provision_image::{Digest, ExtraFile, Image, ImageError, ImageSpec, PushOptions, Reference, RegistryCredentials, build, push};
+use support::{Registry, RegistryMode, free_port};
+
+fn own_image() -> Image {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    build(&ImageSpec::new("feature-service", "/bin/ls")).unwrap()
+}
+
+fn quick() -> PushOptions {
+    PushOptions { attempts: 2, backoff: Duration::from_millis(10), ..PushOptions::default() }
+}
+
+#[test]
+fn the_same_input_in_any_order_gives_the_same_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["prompts/a.txt", "prompts/b.txt"];
+    fs::create_dir(folder.path().join("prompts")).unwrap();
+    let mut files = Vec::new();
+    for name in names {
+        fs::write(folder.path().join(name), name).unwrap();
+        files.push(ExtraFile { source: folder.path().join(name), path: format!("/{name}"), mode: 0o644 });
+    }
+    let spec = ImageSpec { files, ..ImageSpec::new("tool", "/bin/ls") };
+    let first = build(&spec).unwrap();
+    let mut reordered = spec.clone();
+    reordered.files.reverse();
+    assert_eq!(build(&reordered).unwrap(), first);
+
+    let mut labelled = spec.clone();
+    labelled.labels = BTreeMap::from([("org.opencontainers.image.version".to_owned(), "1".to_owned())]);
+    assert_ne!(build(&labelled).unwrap().digest(), first.digest());
+    fs::write(folder.path().join(names[0]), "changed").unwrap();
+    assert_ne!(build(&spec).unwrap().digest(), first.digest());
+}
+
+#[test]
+fn a_layout_is_read_back_and_damage_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = own_image();
+    image.write_layout(folder.path()).unwrap();
+    assert_eq!(Image::read_layout(folder.path()).unwrap(), image);
+
+    let layer = image.blobs().next().unwrap();
+    let file = folder.path().join("blobs/sha256").join(layer.digest.hex());
+    fs::write(&file, b"damaged").unwrap();
+    let error = Image::read_layout(folder.path()).unwrap_err();
+    assert!(error.to_string().contains(layer.digest.hex()), "{error}");
+    fs::remove_file(folder.path().join("index.json")).unwrap();
+    assert!(Image::read_layout(folder.path()).unwrap_err().to_string().contains("index.json"));
+}
+
+#[test]
+fn what_can_not_be_packed_is_named() {
+    for (spec, expected) in [
+        (ImageSpec::new("tool", "/no/such/program"), "/no/such/program"),
+        (ImageSpec::new("tool", "/etc/passwd"), "`/etc/passwd` is not a usable program"),
+        (ImageSpec::new("../tool", "/bin/ls"), "`../tool` is not a lower-case name"),
+        (ImageSpec::new("tmp", "/bin/ls"), "`/tmp` can't be put into the image"),
+    ] {
+        let text = build(&spec).unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_pushed_image_is_served_byte_for_byte_and_pushed_once() {
+    let registry = Registry::start(RegistryMode::Open);
+    let image = own_image();
+    let target: Reference = format!("{}/team/feature-service:v1", registry.address()).parse().unwrap();
+    let first = push(&image, &target, &quick()).await.unwrap();
+    assert_eq!((first.uploaded, first.skipped), (3, 0));
+    assert_eq!(&first.digest, image.digest());
+
+    let second = push(&image, &target, &quick()).await.unwrap();
+    assert_eq!((second.uploaded, second.skipped, second.bytes_uploaded), (0, 3, 0));
+
+    for name in ["v1", image.digest().as_str()] {
+        let manifest = registry.get(&format!("/v2/team/feature-service/manifests/{name}")).await;
+        assert_eq!(&Digest::of(&manifest), image.digest(), "manifest by {name}");
+    }
+    for blob in image.blobs() {
+        let content = registry.get(&format!("/v2/team/feature-service/blobs/{}", blob.digest)).await;
+        assert_eq!(content, blob.content, "{}", blob.media_type);
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_used_when_the_registry_asks_for_them() {
+    let registry = Registry::start(RegistryMode::Password);
+    let image = own_image();
+    let target: Reference = format!("{}/feature-service", registry.address()).parse().unwrap();
+    let refused = push(&image, &target, &quick()).await.unwrap_err();
+    assert!(matches!(refused, ImageError::Refused { status: 401, .. }), "{refused}");
+    assert!(refused.help().is_some_and(|help| help.contains("config.json")));
+
+    let wrong = PushOptions { credentials: Some(RegistryCredentials::new("ci", "wrong-canary")), ..quick() };
+    let error = push(&image, &target, &wrong).await.unwrap_err();
+    assert!(!format!("{error} {error:?} {wrong:?}").contains("wrong-canary"));
+
+    let config = support::docker_config(registry.address());
+    let credentials = RegistryCredentials::from_docker_config(&config, registry.address()).unwrap();
+    assert!(credentials.is_some());
+    let pushed = push(&image, &target, &PushOptions { credentials, ..quick() }).await.unwrap();
+    assert_eq!(pushed.uploaded, 3);
+}
+
+#[tokio::test]
+async fn a_refused_upload_says_what_the_registry_said() {
+    let registry = Registry::start(RegistryMode::ReadOnly);
+    let target: Reference = format!("{}/feature-service", registry.address()).parse().unwrap();
+    let error = push(&own_image(), &target, &quick()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(registry.address()) && text.contains("upload blob") && text.contains("405"), "{text}");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_is_named_with_the_next_step() {
+    let port = free_port();
+    let target: Reference = format!("127.0.0.1:{port}/feature-service").parse().unwrap();
+    let error = push(&own_image(), &target, &quick()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&format!("127.0.0.1:{port}")) && text.contains("in 2 attempts"), "{text}");
+    assert!(error.help().is_some_and(|help| help.contains(&format!("check that a registry listens on 127.0.0.1:{port}"))));
+}
+
+#[tokio::test]
+async fn an_overloaded_registry_is_asked_again_a_bounded_number_of_times() {
+    let registry = support::overloaded_registry();
+    let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+    let options = PushOptions { attempts: 3, ..quick() };
+    let error = push(&own_image(), &target, &options).await.unwrap_err();
+    assert!(matches!(error, ImageError::Refused { status: 503, .. }), "{error}");
+    assert_eq!(registry.requests.load(Ordering::SeqCst), 3);
+    assert!(error.help().is_some_and(|help| help.contains("push again")));
+}
+
+#[tokio::test]
+async fn a_push_that_was_cut_off_is_completed_by_the_next() {
+    let registry = Registry::start(RegistryMode::Open);
+    let image = own_image();
+    let target: Reference = format!("{}/feature-service", registry.address()).parse().unwrap();
+    push(&image, &target, &quick()).await.unwrap();
+    let blob = image.blobs().last().unwrap();
+    registry.forget_blob("feature-service", &blob.digest);
+    let again = push(&image, &target, &quick()).await.unwrap();
+    assert_eq!((again.uploaded, again.skipped), (1, 2));
+}
+
+#[test]
+fn a_built_program_starts_from_its_layers_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = build(&ImageSpec::new("ls", "/bin/ls")).unwrap();
+    support::unpack(&image, folder.path());
+    let listed = support::run_in(folder.path(), &["/ls", "/etc/ssl/certs"]);
+    assert_eq!(listed, "ca-certificates.crt\n");
+    assert!(folder.path().join("etc/passwd").is_file());
+}
