@@ -21,6 +21,9 @@ pub mod annotations {
     pub const REPLACE: &str = "provision.dev/replace";
 }
 
+/// The name under which the program owns fields (server-side apply); the same for every release, so that ownership survives a rename.
+pub const FIELD_MANAGER: &str = "provision";
+
 /// Labels that the program writes.
 pub mod labels {
     /// Who manages the object; always `provision`.
@@ -74,9 +77,16 @@ impl std::error::Error for ManifestError {}
 /// A Kubernetes object as JSON.
 ///
 /// Invariant: it is a map with non-empty `apiVersion`, `kind` and `metadata.name`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Manifest(Value);
+
+/// Only the identity: a Secret's values must not reach a log by way of `{:?}`.
+impl fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manifest({})", self.id())
+    }
+}
 
 impl TryFrom<Value> for Manifest {
     type Error = ManifestError;
