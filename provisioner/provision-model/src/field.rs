@@ -12,7 +12,7 @@ pub enum FieldSegment {
     Key(String),
     /// An item of a list, by its place.
     Index(usize),
-    /// An item of a list that merges by key, by the values of its keys (JSON text each).
+    /// An item of a list that merges by key, by the values of its keys (JSON text each); the empty key stands for the item itself.
     Item(BTreeMap<String, String>),
 }
 
@@ -50,9 +50,13 @@ impl FieldPath {
             FieldSegment::Item(keys) => value
                 .as_array()?
                 .iter()
-                .find(|item| keys.iter().all(|(key, wanted)| item.get(key).is_some_and(|found| found.to_string() == *wanted))),
+                .find(|item| keys.iter().all(|(key, wanted)| key_value(item, key).is_some_and(|found| found.to_string() == *wanted))),
         })
     }
+}
+
+fn key_value<'v>(item: &'v Value, key: &str) -> Option<&'v Value> {
+    if key.is_empty() { Some(item) } else { item.get(key) }
 }
 
 /// `spec.template.spec.containers[name=api].image`; keys with dots are quoted: `metadata.labels["app.kubernetes.io/name"]`.
@@ -120,5 +124,8 @@ mod tests {
         let label = FieldPath::default().key("metadata").key("labels").key("a.b/c");
         assert_eq!(label.to_string(), "metadata.labels[\"a.b/c\"]");
         assert_eq!(label.lookup(&object), Some(&json!("x")));
+        let member = FieldPath::default().key("finalizers").with(FieldSegment::Item(BTreeMap::from([(String::new(), "\"a\"".to_owned())])));
+        assert_eq!(member.to_string(), "finalizers[=a]");
+        assert_eq!(member.lookup(&json!({"finalizers": ["b", "a"]})), Some(&json!("a")));
     }
 }

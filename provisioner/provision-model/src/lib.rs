@@ -21,7 +21,7 @@ pub use field::{FieldChange, FieldOwner, FieldPath, FieldSegment};
 pub use finding::{Finding, FindingCode, Severity};
 pub use health::{Cause, Evidence, Health, Verdict};
 pub use id::{GroupKind, ResourceId};
-pub use manifest::{Manifest, ManifestError, Origin, annotations, labels};
+pub use manifest::{FIELD_MANAGER, Manifest, ManifestError, Origin, annotations, labels};
 pub use observed::{ApiResource, ApiSurface, ClusterIdentity, Observed, Prediction, RecordedObject};
 pub use plan::{Action, Change, Edge, EdgeReason, Plan};
 pub use secret::{SecretRef, secret_references};

@@ -19,7 +19,7 @@ pub enum Action {
     Delete,
     /// It is no longer wanted but stays: our ownership ends.
     Release,
-    /// Nothing to do.
+    /// Nothing to do; of an object that leaves only the record is dropped: it is gone already or belongs to another release.
     Unchanged,
 }
 
@@ -37,7 +37,7 @@ pub struct Change {
     pub id: ResourceId,
     /// What will be done.
     pub action: Action,
-    /// Exactly what will be sent; secret values stand as references. `None` for deletions.
+    /// Exactly what will be sent, or was for `Unchanged`; secret values stand as references. `None` for objects that leave.
     pub manifest: Option<Manifest>,
     /// UID of the live object that the change was computed from; the write is refused if it is another one by then.
     pub live_uid: Option<String>,
@@ -70,7 +70,9 @@ pub enum EdgeReason {
     KindOrder,
 }
 
-/// `before` must be ready (for deletions: `after` must be gone) first.
+/// One object of a plan is finished before another is begun.
+///
+/// The direction is that of the execution: `before` is finished when it is ready, or gone where it is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     /// What comes first.
@@ -85,7 +87,8 @@ pub struct Edge {
 
 /// What one apply will do, so detailed that the executor decides nothing.
 ///
-/// Invariant: `changes` is in an order that satisfies every edge; edges name only objects of `changes`.
+/// Invariants: `changes` is in an order that satisfies every edge; edges name only objects of `changes`; the objects that leave come
+/// behind all wanted ones, and none of them is begun before every wanted one is finished.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Environment.
