@@ -114,7 +114,7 @@ pub struct StepContext {
 }
 
 /// A function that has a step's effect, or takes it back.
-pub type Act = Arc<dyn Fn(StepContext) -> BoxFuture<'static, Result<Value, StepError>> + Send + Sync>;
+pub(crate) type Act = Arc<dyn Fn(StepContext) -> BoxFuture<'static, Result<Value, StepError>> + Send + Sync>;
 
 /// One unit of work. It is repeatable: running it twice has the effect of once.
 #[derive(Clone)]
