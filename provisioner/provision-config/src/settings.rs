@@ -65,6 +65,12 @@ pub struct Settings {
     /// Topics of the event bus.
     #[serde(default)]
     pub event_bus: Option<EventBus>,
+    /// What sandboxes may use.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
+    /// Most that all pods of the platform's namespace may use together, as a ResourceQuota writes it; no quota when empty.
+    #[serde(default)]
+    pub quota: Entries<Quantity>,
     /// Service accounts and what they may do.
     #[serde(default)]
     pub service_accounts: Entries<ServiceAccount>,

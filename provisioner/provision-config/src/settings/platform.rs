@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Entries, IntOrText, Period, Quantity};
+use super::{Entries, Period, Quantity};
 
 /// The default of switches that are on unless switched off.
 pub(super) fn on() -> bool {
@@ -63,6 +63,8 @@ pub struct Monitoring {
     pub enabled: bool,
     /// Namespace of the monitoring stack.
     pub namespace: Option<String>,
+    /// Whether that namespace is made here, because the cluster has no monitoring stack of its own.
+    pub create_namespace: bool,
     /// Whether a ServiceMonitor is made.
     pub service_monitor: bool,
     /// Whether alert rules are made.
@@ -137,10 +139,20 @@ pub struct Network {
     pub mesh_injection: bool,
     /// The way in.
     pub gateway: Gateway,
-    /// Label of the namespace that may call in: key and value.
-    pub ingress_namespace_labels: Entries<String>,
+    /// The cluster's name server.
+    pub dns: Option<NameServer>,
     /// Address blocks that egress to the outside may not reach.
     pub blocked_cidrs: Vec<String>,
+}
+
+/// The pods that answer the cluster's name queries; every policy lets its pods ask them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NameServer {
+    /// Their namespace.
+    pub namespace: String,
+    /// Their labels.
+    pub pod_labels: Entries<String>,
 }
 
 /// How requests come in.
@@ -183,6 +195,9 @@ pub struct Gateway {
     pub body_limit: Option<Quantity>,
     /// Longest time for one request.
     pub timeout: Option<Period>,
+    /// Requests that one proxy lets through in a second.
+    #[schemars(range(min = 1))]
+    pub requests_per_second: Option<u32>,
     /// Annotations of the route or ingress.
     pub annotations: Entries<String>,
 }
@@ -232,6 +247,8 @@ pub struct Secrets {
     pub mode: SecretMode,
     /// The store of mode `external`.
     pub store: Option<SecretStore>,
+    /// Name of the Secret that the services read.
+    pub name: Option<String>,
     /// How often the store is read.
     pub refresh_interval: Option<Period>,
     /// The values by the name under which services read them.
@@ -411,6 +428,9 @@ pub struct Oidc {
 pub struct EventBus {
     /// Topic.
     pub topic: String,
+    /// Service whose pods share the partitions; it can't use more pods than partitions.
+    #[serde(default)]
+    pub consumer: Option<String>,
     /// Partitions.
     #[schemars(range(min = 1, max = 10000))]
     pub partitions: u32,
@@ -481,6 +501,10 @@ pub struct Migrations {
     pub args: Vec<String>,
     /// Variables.
     pub env: Entries<String>,
+    /// Names of the secret values that it reads.
+    pub secrets: Vec<String>,
+    /// Dependencies that it calls.
+    pub egress: Vec<String>,
     /// Requests and limits.
     pub resources: Option<super::Resources>,
 }
@@ -496,12 +520,14 @@ impl Default for Migrations {
             command: Vec::new(),
             args: Vec::new(),
             env: Entries::default(),
+            secrets: Vec::new(),
+            egress: Vec::new(),
             resources: None,
         }
     }
 }
 
-/// The backup CronJob.
+/// The backup CronJob: a dump, a check that it can be read, an upload.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
@@ -511,28 +537,54 @@ pub struct Backup {
     pub schedule: Option<String>,
     /// Time zone of the schedule.
     pub time_zone: Option<String>,
-    /// Image by its name in `images`.
-    pub image: Option<String>,
-    /// Where backups go: URL.
-    pub target: Option<String>,
-    /// How long they stay there, in days.
-    pub retention_days: Option<u32>,
-    /// Command.
-    pub command: Vec<String>,
-    /// Arguments.
-    pub args: Vec<String>,
-    /// Variables.
-    pub env: Entries<String>,
-    /// Names of secret values that it reads.
-    pub secrets: Vec<String>,
+    /// Image with `pg_dump`, by its name in `images`.
+    pub dump_image: Option<String>,
+    /// Image with an S3 client, by its name in `images`.
+    pub upload_image: Option<String>,
+    /// Database that is dumped.
+    pub database: Option<String>,
+    /// User that reads it.
+    pub user: Option<String>,
+    /// Name of the secret value with that user's password.
+    pub password: Option<String>,
+    /// Names of the secret values with the object store's access key and secret key.
+    pub access_key: Option<String>,
+    /// See `access_key`.
+    pub secret_key: Option<String>,
+    /// Bucket.
+    pub bucket: Option<String>,
+    /// Start of the object's key.
+    pub prefix: Option<String>,
     /// Longest time for one run.
     pub timeout: Option<Period>,
+    /// How often a failed run is tried again.
+    pub backoff_limit: u32,
+    /// Finished runs that are kept.
+    pub keep_jobs: u32,
     /// Space for the dump.
     pub size: Option<Quantity>,
-    /// Requests and limits.
+    /// Requests and limits of each container.
     pub resources: Option<super::Resources>,
-    /// Further options of the template.
-    pub options: Entries<IntOrText>,
+}
+
+/// What one sandbox may use, and how many run on a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sandbox {
+    /// Processors.
+    #[schemars(range(min = 1, max = 256))]
+    pub cpu_limit: u32,
+    /// Memory, in MiB.
+    #[schemars(range(min = 16))]
+    pub memory_limit_mb: u32,
+    /// Longest run, in seconds; workers and sandbox managers have that long to end.
+    #[schemars(range(min = 1))]
+    pub timeout_seconds: u32,
+    /// Most sandboxes on one node at a time.
+    #[schemars(range(min = 1))]
+    pub per_node: u32,
+    /// Whether the sandbox manager must request what its sandboxes may use, as they run beside its pod.
+    pub reserve: bool,
 }
 
 /// Dashboards.

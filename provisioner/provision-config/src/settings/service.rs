@@ -16,6 +16,17 @@ pub enum WorkloadKind {
     DaemonSet,
 }
 
+/// The namespace in which a service runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// With the others, where pods are restricted.
+    #[default]
+    Platform,
+    /// Where pods may use the node.
+    Sandbox,
+}
+
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +36,9 @@ pub struct Service {
     /// Whether it is rendered.
     #[serde(default = "on")]
     pub enabled: bool,
+    /// The namespace in which it runs.
+    #[serde(default)]
+    pub placement: Placement,
     /// Image by its name in `images`; the service's name when left out.
     #[serde(default)]
     pub image: Option<String>,
@@ -60,6 +74,9 @@ pub struct Service {
     /// Whether the Service has no address of its own.
     #[serde(default)]
     pub headless: bool,
+    /// Whether a caller reaches only the pod on its own node.
+    #[serde(default)]
+    pub node_local: bool,
     /// Probes.
     #[serde(default)]
     pub probes: Probes,
@@ -123,7 +140,10 @@ pub struct Service {
     /// Services and dependencies that it may call.
     #[serde(default)]
     pub egress: Vec<String>,
-    /// Services or objects that must be ready first.
+    /// Whether it waits for the migration Job.
+    #[serde(default)]
+    pub migrated: bool,
+    /// Objects that must be ready first, as the annotation `provision.dev/depends-on` names them.
     #[serde(default)]
     pub depends_on: Vec<String>,
     /// Labels of the pods.
