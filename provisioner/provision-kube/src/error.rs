@@ -1,0 +1,105 @@
+use kube::core::Status;
+use provision_apply::ClusterError;
+
+/// What a request was about, for error messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// Verb of the request.
+    pub(crate) verb: &'static str,
+    /// Object or kind.
+    pub(crate) name: String,
+    /// The body may hold secret values, so the server's words about it are not repeated.
+    pub(crate) secret: bool,
+}
+
+/// Sorts an error answer into what callers tell apart.
+pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
+    let name = subject.name.clone();
+    let message = message_of(status, subject);
+    let admission = ["admission webhook", "denied the request", "ValidatingAdmissionPolicy", "violates PodSecurity"];
+    match (status.code, status.reason.as_str()) {
+        (401, _) => ClusterError::Unauthorized { message },
+        (404, _) => ClusterError::NotFound { subject: name },
+        (409, "AlreadyExists") => ClusterError::AlreadyExists { subject: name },
+        (409, _) => ClusterError::Conflict { subject: name, message },
+        (429, _) => ClusterError::Throttled { message },
+        (403, _) if message.contains("exceeded quota") => ClusterError::Quota { subject: name, message },
+        (400..=422, _) if admission.iter().any(|mark| message.contains(mark)) => ClusterError::Admission { subject: name, message },
+        (403, _) => ClusterError::Forbidden { verb: subject.verb.to_owned(), subject: name, message },
+        (400 | 413 | 415 | 422, _) => ClusterError::Invalid { subject: name, message, causes: causes_of(status, subject) },
+        (code @ 500..=599, _) => ClusterError::Server { subject: name, status: code, message },
+        (code, _) => ClusterError::Other { message: format!("unexpected answer {code} on {name}: {message}"), source: None },
+    }
+}
+
+fn message_of(status: &Status, subject: &Subject) -> String {
+    if subject.secret && matches!(status.code, 400 | 413 | 415 | 422 | 500..=599) {
+        return format!(
+            "{} (details withheld: the object holds secret values)",
+            if status.reason.is_empty() { "refused" } else { &status.reason }
+        );
+    }
+    status.message.clone()
+}
+
+fn causes_of(status: &Status, subject: &Subject) -> Vec<(String, String, String)> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .map(|cause| {
+            let message = if subject.secret { String::new() } else { cause.message.clone() };
+            (cause.field.clone(), cause.reason.clone(), message)
+        })
+        .collect()
+}
+
+/// Turns a failure of the client library into ours.
+pub(crate) fn from_kube(error: kube::Error, subject: &Subject, server: &str) -> ClusterError {
+    match error {
+        kube::Error::Api(status) => classify(&status, subject),
+        error @ (kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)) => {
+            ClusterError::Unreachable { server: server.to_owned(), source: Box::new(error) }
+        }
+        error @ kube::Error::Auth(_) => {
+            ClusterError::Other { message: format!("failed to get credentials for {server}"), source: Some(Box::new(error)) }
+        }
+        error => ClusterError::Other { message: format!("failed to {} {}", subject.verb, subject.name), source: Some(Box::new(error)) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, reason: &str, message: &str) -> Status {
+        let value = serde_json::json!({"status": "Failure", "code": code, "reason": reason, "message": message});
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let subject = Subject { verb: "apply", name: "ConfigMap/n/x".into(), secret: false };
+        for (code, reason, message, expected) in [
+            (401, "Unauthorized", "Unauthorized", "Unauthorized"),
+            (404, "NotFound", "namespaces \"n\" not found", "NotFound"),
+            (409, "AlreadyExists", "", "AlreadyExists"),
+            (409, "Conflict", "", "Conflict"),
+            (403, "Forbidden", "exceeded quota: q, requested: pods=1", "Quota"),
+            (403, "Forbidden", "admission webhook \"w\" denied the request: no", "Admission"),
+            (403, "Forbidden", "User \"u\" cannot patch", "Forbidden"),
+            (400, "BadRequest", "strict decoding error: unknown field", "Invalid"),
+            (422, "Invalid", "Port: Invalid value: 70000", "Invalid"),
+            (429, "TooManyRequests", "", "Throttled"),
+            (500, "InternalError", "failed calling webhook", "Server"),
+        ] {
+            let error = classify(&status(code, reason, message), &subject);
+            assert!(format!("{error:?}").starts_with(expected), "{code} {reason}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn the_servers_words_about_a_secret_are_not_repeated() {
+        let subject = Subject { verb: "apply", name: "Secret/n/x".into(), secret: true };
+        let error = classify(&status(400, "BadRequest", "illegal base64 in canary-value"), &subject);
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    }
+}
