@@ -369,9 +369,8 @@ pub struct EventBusEndpoint {
     /// `host:port` of each broker.
     pub brokers: Vec<String>,
     /// Port of the brokers.
-    #[serde(default)]
     #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<u16>,
+    pub port: u16,
     /// Where it runs.
     #[serde(default)]
     pub mode: EndpointMode,
@@ -398,15 +397,17 @@ pub struct ObjectStore {
     #[serde(default)]
     pub region: Option<String>,
     /// Port.
-    #[serde(default)]
     #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<u16>,
+    pub port: u16,
     /// Where it runs.
     #[serde(default)]
     pub mode: EndpointMode,
     /// Labels of its pods.
     #[serde(default)]
     pub pod_labels: Entries<String>,
+    /// Labels of its namespace.
+    #[serde(default)]
+    pub namespace_labels: Entries<String>,
     /// Its address block.
     #[serde(default)]
     pub cidr: Option<String>,
@@ -420,6 +421,21 @@ pub struct Oidc {
     pub issuer: String,
     /// Client.
     pub client_id: String,
+    /// Port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Where it runs.
+    #[serde(default)]
+    pub mode: EndpointMode,
+    /// Labels of its pods.
+    #[serde(default)]
+    pub pod_labels: Entries<String>,
+    /// Labels of its namespace.
+    #[serde(default)]
+    pub namespace_labels: Entries<String>,
+    /// Its address block.
+    #[serde(default)]
+    pub cidr: Option<String>,
 }
 
 /// Topics of the event bus.
