@@ -2,6 +2,12 @@
 //!
 //! Pure apart from [`Sources::read`], which reads the files of a project; equal sources give equal bytes.
 
+mod problem;
 pub mod settings;
+mod sources;
+mod suggest;
+mod tree;
 
+pub use problem::{ConfigErrors, Excerpt, Problem};
 pub use settings::Settings;
+pub use sources::{LoadError, Sources};
