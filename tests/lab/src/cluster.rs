@@ -1,0 +1,140 @@
+//! The region's cluster, as an administrator outside of the region sees it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::command::{run_command, run_program};
+use crate::error::{FileContext, LabError};
+use crate::image::{busybox_files, pack};
+use crate::os_process::{ProcessRef, poll};
+use crate::region::Region;
+use crate::servers::containerd_socket;
+use crate::tools::Tools;
+use crate::volumes;
+
+const ADDONS: &str = include_str!("../manifests/addons.yaml");
+
+/// A region's cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cluster<'a> {
+    pub(crate) region: &'a Region,
+    pub(crate) tools: &'a Tools,
+}
+
+impl Cluster<'_> {
+    /// Runs kubectl as the administrator.
+    pub(crate) fn kubectl<S: AsRef<OsStr>>(self, args: &[S]) -> Result<String, LabError> {
+        let mut command = Command::new(self.tools.program("kubectl")?);
+        // A proxy of the caller's environment must not see requests to this machine's loopback.
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            command.env_remove(name);
+        }
+        command.args(args).arg("--kubeconfig").arg(self.region.kubeconfig());
+        run_command(command)
+    }
+
+    /// Whether the API server says that it is ready.
+    pub(crate) fn is_ready(self) -> bool {
+        self.kubectl(&["get", "--raw", "/readyz", "--request-timeout=3s"]).is_ok_and(|answer| answer == "ok")
+    }
+
+    /// Waits until the API server is ready.
+    pub(crate) fn wait_ready(self, limit: Duration) -> Result<(), LabError> {
+        poll(limit, || self.is_ready()).ok_or_else(|| self.late("the API server was not ready", limit))
+    }
+
+    /// Applies the add-ons' CRDs, the lab's own objects and the volumes; a repeat changes nothing.
+    pub(crate) fn furnish(self) -> Result<(), LabError> {
+        let objects = self.region.path("conf/objects.yaml");
+        let text = format!("{ADDONS}{}", volumes::manifests(self.region)?);
+        fs::write(&objects, text).on("write", &objects)?;
+        let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=lab"].map(OsStr::new);
+        let crds = self.tools.crds();
+        let complete = [OsStr::new("--recursive"), OsStr::new("-f"), crds.as_os_str()];
+        self.kubectl(&[&apply[..], &complete].concat())?;
+        self.kubectl(&[&apply[..], &[OsStr::new("-f"), objects.as_os_str()]].concat())?;
+        let metrics = self.region.path("conf/metrics-api.yaml");
+        fs::write(&metrics, self.metrics_api()?).on("write", &metrics)?;
+        self.kubectl(&[&apply[..], &[OsStr::new("-f"), metrics.as_os_str()]].concat())?;
+        Ok(())
+    }
+
+    /// The entry of the metrics API, with the authority that vouches for its server.
+    fn metrics_api(self) -> Result<String, LabError> {
+        let path = self.region.path("pki/ca.crt");
+        let authority = fs::read_to_string(&path).on("read", &path)?;
+        let encoded = STANDARD.encode(authority);
+        Ok(format!(
+            "apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {{name: v1beta1.metrics.k8s.io}}
+spec:
+  group: metrics.k8s.io
+  version: v1beta1
+  service: {{name: metrics-server, namespace: kube-system}}
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  caBundle: {encoded}
+"
+        ))
+    }
+
+    /// Waits until pods can be created: the node is ready, the default service account exists, all APIs answer.
+    pub(crate) fn wait_usable(self, limit: Duration) -> Result<(), LabError> {
+        let conditions: [(&str, &[&str]); 4] = [
+            ("the CRDs were not established", &["--for=condition=Established", "crd", "--all"]),
+            ("the node was not ready", &["--for=condition=Ready", "node/node1"]),
+            ("the default service account was not there", &["--for=create", "serviceaccount/default"]),
+            ("the metrics API was not available", &["--for=condition=Available", "apiservice", "--all"]),
+        ];
+        for (what, args) in conditions {
+            let met = || self.kubectl(&[&["wait", "--timeout=10s"], args].concat()).is_ok();
+            poll(limit, met).ok_or_else(|| self.late(what, limit))?;
+        }
+        Ok(())
+    }
+
+    /// Gives containerd the images that the lab itself needs.
+    pub(crate) fn import_images(self, first: ProcessRef) -> Result<(), LabError> {
+        let limit = Duration::from_secs(30);
+        poll(limit, || self.ctr(first, &["version"]).is_ok()).ok_or_else(|| self.late("containerd was not up", limit))?;
+        let files = busybox_files()?;
+        // Nothing but to be there, and to be killed at the end.
+        self.import(first, "lab.local/pause:1", &pack("lab.local/pause:1", &files, &["/bin/sleep", "2147483647"])?)?;
+        self.import(first, "lab.local/busybox:1", &pack("lab.local/busybox:1", &files, &["/bin/sh"])?)
+    }
+
+    /// Gives containerd one packed image.
+    pub(crate) fn import(self, first: ProcessRef, name: &str, packed: &[u8]) -> Result<(), LabError> {
+        let path: PathBuf = self.region.path("images").join(format!("{}.tar", name.replace(['/', ':'], "_")));
+        fs::create_dir_all(self.region.path("images")).on("create", self.region.path("images"))?;
+        if fs::read(&path).is_ok_and(|before| before == packed) && self.has_image(first, name) {
+            return Ok(());
+        }
+        fs::write(&path, packed).on("write", &path)?;
+        self.ctr(first, &["images", "import", &path.display().to_string()]).map(drop)
+    }
+
+    fn has_image(self, first: ProcessRef, name: &str) -> bool {
+        self.ctr(first, &["images", "list", "-q"]).is_ok_and(|names| names.lines().any(|line| line == name))
+    }
+
+    /// Runs containerd's client inside the region.
+    pub(crate) fn ctr(self, first: ProcessRef, args: &[&str]) -> Result<String, LabError> {
+        let ctr = self.tools.program("ctr")?.display().to_string();
+        let socket = containerd_socket().display().to_string();
+        let target = first.pid.to_string();
+        let enter = ["--target", &target, "--mount", "--net", "--uts", "--ipc", "--pid", &ctr];
+        run_program("nsenter", [&enter[..], &["--address", &socket, "--namespace", "k8s.io"], args].concat())
+    }
+
+    fn late(self, what: &str, limit: Duration) -> LabError {
+        LabError::Deadline { what: what.to_owned(), seconds: limit.as_secs(), logs: self.region.logs() }
+    }
+}

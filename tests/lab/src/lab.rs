@@ -1,0 +1,238 @@
+//! The lab as tests use it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::command::run_command;
+use crate::error::{FileContext, LabError};
+use crate::first::read_ports;
+use crate::image::{RootFile, pack};
+use crate::lifecycle::{State, state};
+use crate::os_process::{ProcessRef, poll};
+use crate::region::Region;
+use crate::tools::Tools;
+use crate::{database, settings};
+
+/// Finds the lab, or a cluster that plays its part.
+#[derive(Debug)]
+pub struct Lab;
+
+impl Lab {
+    /// A cluster to test on: that of `PROVISION_TEST_KUBECONFIG` if it is set, else the lab, brought up if it isn't.
+    ///
+    /// Blocks; tests that run at the same time share one lab. Never skips: what is missing is an error.
+    ///
+    /// # Errors
+    /// [`LabError::NotRoot`] without root, [`LabError::NotInstalled`] without the programs, or what `lab up` said.
+    pub fn require() -> Result<LabHandle, LabError> {
+        let tools = settings::tools()?;
+        if let Some(kubeconfig) = settings::foreign_kubeconfig() {
+            return Ok(LabHandle { kubeconfig, tools, region: None });
+        }
+        let region = Region::new(&settings::lab_folder()?, "r1")?;
+        if !matches!(state(&region, &tools), State::Up(_)) {
+            run_command(up_command(&region))?;
+        }
+        Self::at(&region, &tools)
+    }
+
+    /// The lab's region as it is, whether it is up or not.
+    ///
+    /// # Errors
+    /// [`LabError::NotUp`] if it never was.
+    pub fn at(region: &Region, tools: &Tools) -> Result<LabHandle, LabError> {
+        if !region.kubeconfig().exists() {
+            return Err(LabError::NotUp(region.dir.clone()));
+        }
+        Ok(LabHandle { kubeconfig: region.kubeconfig(), tools: tools.clone(), region: Some(region.clone()) })
+    }
+}
+
+/// `lab up`, by the program beside the running test if it was built, else through cargo.
+fn up_command(region: &Region) -> Command {
+    let built = env::current_exe()
+        .ok()
+        .and_then(|test| Some(test.parent()?.parent()?.join("lab")))
+        .filter(|program| program.is_file());
+    let mut command = match built {
+        Some(program) => Command::new(program),
+        None => {
+            let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut command = Command::new(cargo);
+            command.args(["run", "--quiet", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "--"]);
+            command
+        }
+    };
+    command.args(["up", "--region", &region.name, "--dir"]);
+    command.arg(region.dir.parent().unwrap_or(&region.dir));
+    command
+}
+
+/// A cluster to test on.
+#[derive(Debug, Clone)]
+pub struct LabHandle {
+    kubeconfig: PathBuf,
+    tools: Tools,
+    region: Option<Region>,
+}
+
+impl LabHandle {
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The folder with kubectl (and helm, if it was installed).
+    #[must_use]
+    pub fn tools_bin(&self) -> PathBuf {
+        self.tools.bin()
+    }
+
+    /// Whether this is the lab, and not a cluster that somebody named.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.region.is_some()
+    }
+
+    /// The registry as programs on this machine reach it, `127.0.0.1:<port>`.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn registry(&self) -> Result<String, LabError> {
+        Ok(format!("127.0.0.1:{}", self.port(1, "registry")?))
+    }
+
+    /// The registry as image names in pods call it.
+    #[must_use]
+    pub fn registry_in_cluster(&self) -> &'static str {
+        "127.0.0.1:5000"
+    }
+
+    /// The platform's database as pods reach it.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn database_url(&self) -> Result<String, LabError> {
+        database::url(self.region("database")?, &database::inner_address())
+    }
+
+    /// The platform's database as programs on this machine reach it.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn database_url_outside(&self) -> Result<String, LabError> {
+        let port = self.port(2, "database")?;
+        database::url(self.region("database")?, &format!("127.0.0.1:{port}"))
+    }
+
+    /// The folder with the add-ons' CRDs, one folder for each add-on.
+    #[must_use]
+    pub fn crds(&self) -> PathBuf {
+        self.tools.crds()
+    }
+
+    /// The API server's process id on this machine.
+    ///
+    /// # Errors
+    /// [`LabError::NotUp`] if it doesn't run; [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn apiserver_pid(&self) -> Result<i32, LabError> {
+        Ok(self.server("kube-apiserver")?.pid)
+    }
+
+    /// Kills a server like a crash and keeps it down until [`LabHandle::start_server`]; names are those of the logs.
+    ///
+    /// # Errors
+    /// [`LabError::NotUp`] if it doesn't run; [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn stop_server(&self, name: &str) -> Result<(), LabError> {
+        let region = self.region("server")?;
+        let server = self.server(name)?;
+        let hold = region.path("hold").join(name);
+        fs::write(&hold, "").on("write", &hold)?;
+        server.kill(name, &region.logs())
+    }
+
+    /// Kills a server like a crash; the lab starts it again within a second.
+    ///
+    /// # Errors
+    /// [`LabError::NotUp`] if it doesn't run; [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn crash_server(&self, name: &str) -> Result<(), LabError> {
+        self.server(name)?.kill(name, &self.region("server")?.logs())
+    }
+
+    /// Lets a stopped server start again, and waits until the API server is ready.
+    ///
+    /// # Errors
+    /// [`LabError::Deadline`] if it isn't within 30 s; [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn start_server(&self, name: &str) -> Result<(), LabError> {
+        let region = self.region("server")?;
+        let hold = region.path("hold").join(name);
+        if hold.exists() {
+            fs::remove_file(&hold).on("remove", &hold)?;
+        }
+        let limit = Duration::from_secs(30);
+        poll(limit, || self.server(name).is_ok()).ok_or_else(|| LabError::Deadline {
+            what: format!("{name} was not started"),
+            seconds: limit.as_secs(),
+            logs: region.logs(),
+        })?;
+        Cluster { region, tools: &self.tools }.wait_ready(limit)
+    }
+
+    /// Gives the node an image made of `files`; pods use it by `name` with `imagePullPolicy: Never`.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start; [`LabError::Program`] if containerd refuses it.
+    pub fn import_image(&self, name: &str, files: &[RootFile], command: &[&str]) -> Result<(), LabError> {
+        let region = self.region("container runtime")?;
+        Cluster { region, tools: &self.tools }.import(self.first()?, name, &pack(name, files, command)?)
+    }
+
+    /// Pushes an image that the node has to the lab's registry and returns its name there, with the digest.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start; [`LabError::Program`] if the push fails.
+    pub fn push_image(&self, name: &str, repository: &str) -> Result<String, LabError> {
+        let cluster = Cluster { region: self.region("registry")?, tools: &self.tools };
+        let first = self.first()?;
+        let target = format!("{}/{repository}:lab", self.registry_in_cluster());
+        cluster.ctr(first, &["images", "tag", "--force", name, &target])?;
+        cluster.ctr(first, &["images", "push", "--plain-http", &target])?;
+        let listing = cluster.ctr(first, &["images", "list", &format!("name=={target}")])?;
+        let digest = listing.split_whitespace().find(|word| word.starts_with("sha256:"));
+        let digest = digest.ok_or_else(|| LabError::NotUp(target.clone().into()))?;
+        Ok(format!("{}/{repository}@{digest}", self.registry_in_cluster()))
+    }
+
+    fn region(&self, what: &'static str) -> Result<&Region, LabError> {
+        self.region.as_ref().ok_or(LabError::ForeignCluster(what))
+    }
+
+    fn first(&self) -> Result<ProcessRef, LabError> {
+        let region = self.region("region")?;
+        ProcessRef::load(&region.path("region.pid")).ok_or_else(|| LabError::NotUp(region.dir.clone()))
+    }
+
+    /// The process of a server: the child of the first process that has the id it wrote down.
+    fn server(&self, name: &str) -> Result<ProcessRef, LabError> {
+        let region = self.region("server")?;
+        let path = region.path("pids").join(name);
+        let inner: Option<i32> = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        let children = self.first()?.children();
+        children
+            .into_iter()
+            .find(|child| inner.is_some() && child.inner_pid() == inner)
+            .ok_or(LabError::NotUp(path))
+    }
+
+    fn port(&self, index: usize, what: &'static str) -> Result<u16, LabError> {
+        let region = self.region(what)?;
+        read_ports(region)
+            .and_then(|ports| ports.get(index).copied())
+            .ok_or_else(|| LabError::NotUp(region.dir.clone()))
+    }
+}
