@@ -1,3 +1,49 @@
-//! provision.
+//! `provision`: brings a platform up from environment files and templates, shows beforehand what will change, and says why when it fails.
 
-fn main() {}
+mod args;
+mod commands;
+mod context;
+mod error;
+mod exit;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::exit::ExitStatus;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return usage_exit(&usage),
+    };
+    let mut ui = Ui::new(cli.global.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            ui.error(&error::CliError::Runtime { source });
+            return ExitStatus::Failed.into();
+        }
+    };
+    let status = match runtime.block_on(commands::run(cli, &mut ui)) {
+        Ok(status) => status,
+        Err(error) => {
+            ui.error(&error);
+            error.exit()
+        }
+    };
+    // Tasks that only watch must not hold the exit back.
+    runtime.shutdown_background();
+    status.into()
+}
+
+/// Prints help, version or the usage error where clap would; usage errors are invalid input.
+fn usage_exit(usage: &clap::Error) -> ExitCode {
+    if usage.print().is_err() {
+        return ExitStatus::Failed.into();
+    }
+    if usage.use_stderr() { ExitStatus::Invalid.into() } else { ExitStatus::Done.into() }
+}

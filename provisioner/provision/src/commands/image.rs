@@ -1,0 +1,139 @@
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use provision_image::{Image, ImageError, ImageLock, ImageSpec, LockedImage, PushOptions, Reference, RegistryCredentials};
+use serde_json::json;
+
+use crate::args::GlobalArgs;
+use crate::context;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::ui::Ui;
+
+/// What can be done with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    Build(BuildArgs),
+    Push(PushArgs),
+}
+
+/// Build OCI images from compiled programs, without a container engine: same input, same digest.
+///
+/// Example: provision image build --binaries target/release --out out/images api-gateway feature-service
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// Folder for one OCI image layout an image.
+    #[arg(long, value_name = "DIR", default_value = "out/images")]
+    out: PathBuf,
+}
+
+/// Build images, push them to a registry and pin their digests in `environments/ENV.lock.yaml`.
+///
+/// Example: provision image push --env dev --binaries target/release --registry registry.example.com
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// Registry to push to: `host[:port][/prefix]`.
+    #[arg(long, value_name = "REGISTRY")]
+    registry: String,
+    /// Name under which the cluster pulls, when that is another one than the one pushed to.
+    #[arg(long, value_name = "REGISTRY")]
+    pull_from: Option<String>,
+    /// Speak plain HTTP to a registry that is not on this machine.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Which images.
+#[derive(Debug, Args)]
+pub(crate) struct WhatArgs {
+    /// Folder with the compiled programs.
+    #[arg(long, value_name = "DIR", default_value = "target/release")]
+    binaries: PathBuf,
+    /// Names of programs [default: every service of the environment].
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+}
+
+pub(crate) async fn run(command: ImageCommand, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    match command {
+        ImageCommand::Build(args) => build(args, global, ui),
+        ImageCommand::Push(args) => push(args, global, ui).await,
+    }
+}
+
+fn failed(action: &'static str, name: &str, source: ImageError) -> CliError {
+    let help = source.help().unwrap_or_else(|| "look at the cause above and run it again".to_owned());
+    CliError::Image { action, name: name.to_owned(), source, help }
+}
+
+fn names(what: &WhatArgs, global: &GlobalArgs) -> Result<Vec<String>, CliError> {
+    if !what.names.is_empty() {
+        return Ok(what.names.clone());
+    }
+    let sources = context::sources(global)?;
+    let environment = context::environment(global, &sources)?;
+    Ok(environment.settings.services.keys().cloned().collect())
+}
+
+fn build_one(name: &str, binaries: &Path) -> Result<Image, CliError> {
+    provision_image::build(&ImageSpec::new(name, binaries.join(name))).map_err(|source| failed("build", name, source))
+}
+
+fn build(args: BuildArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    for name in names(&args.what, global)? {
+        let image = build_one(&name, &args.what.binaries)?;
+        let folder = args.out.join(&name);
+        image.write_layout(&folder).map_err(|source| failed("write", &name, source))?;
+        let row = json!({"name": name, "digest": image.digest().to_string(), "bytes": image.size(), "folder": folder});
+        if ui.is_json() { ui.event(&row)? } else { ui.text(&format!("{name:<20} {} {:>6.1} MiB\n", image.digest(), mebibytes(image.size())))? }
+    }
+    Ok(ExitStatus::Done)
+}
+
+async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    let environment = global.environment.clone().ok_or_else(|| CliError::Usage {
+        message: "which environment's lock file? none is named".to_owned(),
+        help: "add `--env NAME`".to_owned(),
+    })?;
+    let lock_file = context::root(global)?.join("environments").join(format!("{environment}.lock.yaml"));
+    let mut lock = ImageLock::read(&lock_file).map_err(|source| failed("read the lock file for", &environment, source))?.unwrap_or_default();
+    let options = PushOptions { insecure: args.insecure, credentials: credentials(&args.registry)?, ..PushOptions::default() };
+    for name in names(&args.what, global)? {
+        let (program, binaries) = (name.clone(), args.what.binaries.clone());
+        let image = tokio::task::spawn_blocking(move || build_one(&program, &binaries))
+            .await
+            .map_err(|source| CliError::Output { source: std::io::Error::other(source) })??;
+        let reference = |registry: &str| format!("{registry}/{name}").parse::<Reference>().map_err(|source| failed("name", &name, source));
+        let target = reference(&args.registry)?;
+        let pushed = provision_image::push(&image, &target, &options).await.map_err(|source| failed("push", &name, source))?;
+        let pulled = reference(args.pull_from.as_deref().unwrap_or(&args.registry))?.image();
+        let row = json!({"name": name, "image": pulled, "digest": pushed.digest.to_string(), "uploaded": pushed.uploaded, "skipped": pushed.skipped});
+        if ui.is_json() { ui.event(&row)? } else { ui.text(&format!("{name:<20} {}\n", pushed.digest))? }
+        lock.images.insert(name.clone(), LockedImage { image: pulled, digest: pushed.digest });
+    }
+    lock.write(&lock_file).map_err(|source| failed("write the lock file for", &environment, source))?;
+    ui.note(&format!("pinned in {}", lock_file.display()));
+    Ok(ExitStatus::Done)
+}
+
+/// Reads the user's registry credentials, if there are any for this registry.
+fn credentials(registry: &str) -> Result<Option<RegistryCredentials>, CliError> {
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(CliError::File { action: "read", path, source }),
+    };
+    let host = registry.split('/').next().unwrap_or(registry);
+    RegistryCredentials::from_docker_config(&text, host).map_err(|source| failed("find credentials for", registry, source))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size for people, to one decimal")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}

@@ -1,0 +1,36 @@
+use std::path::{Path, PathBuf};
+
+use provision_config::{Environment, Selection, Sources, resolve};
+
+use crate::args::GlobalArgs;
+use crate::error::CliError;
+
+/// Finds the project folder: the one that was named, or the nearest parent of the working folder with `environments/`.
+pub(crate) fn root(global: &GlobalArgs) -> Result<PathBuf, CliError> {
+    if let Some(root) = &global.root {
+        return if root.join("environments").is_dir() { Ok(root.clone()) } else { Err(CliError::NoRoot { start: root.clone() }) };
+    }
+    let start = std::env::current_dir().map_err(|source| CliError::File { action: "find", path: PathBuf::from("."), source })?;
+    let found = start.ancestors().find(|folder| folder.join("environments").is_dir()).map(Path::to_path_buf);
+    found.ok_or(CliError::NoRoot { start })
+}
+
+/// Reads the project's files.
+pub(crate) fn sources(global: &GlobalArgs) -> Result<Sources, CliError> {
+    Sources::read(&root(global)?).map_err(|source| CliError::Load { source })
+}
+
+/// Returns what was selected; a missing `--env` is a usage error that names those that exist.
+pub(crate) fn selection(global: &GlobalArgs, sources: &Sources) -> Result<Selection, CliError> {
+    let Some(environment) = global.environment.clone() else {
+        let known: Vec<String> = sources.environments().iter().map(ToString::to_string).collect();
+        let help = format!("add `--env NAME` or set PROVISION_ENV; there are: {}", known.join(", "));
+        return Err(CliError::Usage { message: "which environment? none is named".to_owned(), help });
+    };
+    Ok(Selection { environment, region: global.region.clone(), sets: global.sets.clone() })
+}
+
+/// Merges and checks the selected environment.
+pub(crate) fn environment(global: &GlobalArgs, sources: &Sources) -> Result<Environment, CliError> {
+    resolve(sources, &selection(global, sources)?).map_err(CliError::Config)
+}

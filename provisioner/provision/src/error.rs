@@ -1,0 +1,175 @@
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use provision_apply::{ClusterError, SecretError};
+use provision_config::{ConfigErrors, LoadError};
+use provision_image::ImageError;
+use provision_kube::ConnectError;
+use provision_plan::PlanError;
+use thiserror::Error;
+
+use crate::exit::ExitStatus;
+
+/// Everything that can end a command early, with what to do next.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum CliError {
+    /// The asynchronous runtime can't start.
+    #[error("failed to start")]
+    Runtime {
+        #[source]
+        source: std::io::Error,
+    },
+    /// A flag that this verb needs is missing or makes no sense.
+    #[error("{message}")]
+    #[diagnostic(code(provision::usage))]
+    Usage {
+        message: String,
+        #[help]
+        help: String,
+    },
+    /// No project folder was found.
+    #[error("there is no `environments/` folder in {} or above it", .start.display())]
+    #[diagnostic(code(provision::root), help("run it inside a project, or name the project with `--root DIR`"))]
+    NoRoot { start: PathBuf },
+    /// The project's files can't be read.
+    #[error("failed to read the project")]
+    #[diagnostic(code(provision::load), help("check the path and the permissions; nothing was changed"))]
+    Load {
+        #[source]
+        source: LoadError,
+    },
+    /// The configuration or a template is wrong.
+    #[error("{} in the configuration; nothing was changed", problems(.0))]
+    #[diagnostic(code(provision::config))]
+    Config(ConfigErrors),
+    /// The objects can't be put in order.
+    #[error("failed to plan")]
+    #[diagnostic(code(provision::plan), help("remove one of the dependencies; nothing was changed"))]
+    Plan {
+        #[source]
+        source: PlanError,
+    },
+    /// A check found something that must not be applied.
+    #[error("{count} finding{} must be settled first; nothing was changed", plural(*.count))]
+    #[diagnostic(code(provision::findings), help("each finding above says what to do"))]
+    Findings { count: usize, exit: ExitStatus },
+    /// The kubeconfig can't be used.
+    #[error("failed to prepare the connection to the cluster")]
+    #[diagnostic(code(provision::connect), help("check `--kubeconfig` and `--context`; `kubectl config get-contexts` lists what there is"))]
+    Connect {
+        #[source]
+        source: ConnectError,
+    },
+    /// The cluster refused or can't be reached.
+    #[error("failed to {action}")]
+    #[diagnostic(code(provision::cluster))]
+    Cluster {
+        action: String,
+        #[source]
+        source: ClusterError,
+        #[help]
+        help: String,
+    },
+    /// The secret store can't be used.
+    #[error("failed to prepare the secrets of the environment")]
+    #[diagnostic(code(provision::secrets))]
+    Secrets {
+        #[source]
+        source: SecretError,
+        #[help]
+        help: String,
+    },
+    /// A file can't be read or written.
+    #[error("failed to {action} {}", .path.display())]
+    #[diagnostic(code(provision::file), help("check the path, the permissions and the free space"))]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file's content can't be used.
+    #[error("{} can't be used: {reason}", .path.display())]
+    #[diagnostic(code(provision::content))]
+    Content {
+        path: PathBuf,
+        reason: String,
+        #[help]
+        help: String,
+    },
+    /// A safety rule says no.
+    #[error("refused: {message}")]
+    #[diagnostic(code(provision::refused))]
+    Refused {
+        message: String,
+        #[help]
+        help: String,
+    },
+    /// An image can't be built or pushed.
+    #[error("failed to {action} the image of {name}")]
+    #[diagnostic(code(provision::image))]
+    Image {
+        action: &'static str,
+        name: String,
+        #[source]
+        source: ImageError,
+        #[help]
+        help: String,
+    },
+    /// Output can't be written.
+    #[error("failed to write the output")]
+    Output {
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl CliError {
+    /// Returns the exit code of the contract.
+    pub(crate) fn exit(&self) -> ExitStatus {
+        match self {
+            Self::Usage { .. } | Self::NoRoot { .. } | Self::Load { .. } | Self::Config(_) | Self::Plan { .. } | Self::Content { .. } => {
+                ExitStatus::Invalid
+            }
+            Self::Findings { exit, .. } => *exit,
+            Self::Refused { .. } => ExitStatus::Refused,
+            Self::Runtime { .. }
+            | Self::Connect { .. }
+            | Self::Cluster { .. }
+            | Self::Secrets { .. }
+            | Self::File { .. }
+            | Self::Image { .. }
+            | Self::Output { .. } => ExitStatus::Failed,
+        }
+    }
+
+    /// Wraps a refusal of the cluster with what to do about it.
+    pub(crate) fn cluster(action: impl Into<String>, source: ClusterError) -> Self {
+        let help = cluster_help(&source).to_owned();
+        Self::Cluster { action: action.into(), source, help }
+    }
+}
+
+fn cluster_help(error: &ClusterError) -> &'static str {
+    match error {
+        ClusterError::Unauthorized { .. } => "log in again: the token or certificate in the kubeconfig is wrong or has expired",
+        ClusterError::Unreachable { .. } => "check that the API server runs and that the address in the kubeconfig is right (`kubectl version`)",
+        ClusterError::Forbidden { .. } => "ask for the right that is named above, or use another context",
+        ClusterError::Throttled { .. } | ClusterError::Server { .. } => "try again in a moment; if it stays, look at the API server",
+        ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } => "someone else changed it at the same time: run it again",
+        ClusterError::Invalid { .. } => "correct the template or the value that makes this field (`provision explain`)",
+        ClusterError::Admission { .. } => "satisfy the policy or webhook that is named above, or ask its owner",
+        ClusterError::Quota { .. } => "raise the quota or lower the requests",
+        ClusterError::NotFound { .. } => "check that the cluster has what is named above",
+        ClusterError::Other { .. } => "run it again; if it stays, report it with the text above",
+    }
+}
+
+fn problems(errors: &ConfigErrors) -> String {
+    let count = errors.problems.len();
+    format!("{count} problem{}", plural(count))
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

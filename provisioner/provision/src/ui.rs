@@ -1,0 +1,79 @@
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::args::OutputFormat;
+use crate::error::CliError;
+
+pub(crate) mod report;
+
+/// Where results and remarks go: results to stdout, everything else to stderr; colour only on terminals.
+pub(crate) struct Ui {
+    format: OutputFormat,
+}
+
+impl Ui {
+    /// Chooses colour once for the process.
+    pub(crate) fn new(format: OutputFormat) -> Self {
+        let fancy = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let theme = if fancy { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
+        // Set once; a second `Ui` in the same process keeps the first one's theme.
+        miette::set_hook(Box::new(move |_| Box::new(miette::GraphicalReportHandler::new_themed(theme.clone())))).ok();
+        Self { format }
+    }
+
+    /// Tells whether stdout is for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == OutputFormat::Json
+    }
+
+    /// Writes text to stdout as it is.
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        finish(anstream::stdout().lock().write_all(text.as_bytes()))
+    }
+
+    /// Writes one JSON document to stdout.
+    pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(document).map_err(|source| CliError::Output { source: source.into() })?;
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Writes one JSON event to stdout, on one line.
+    pub(crate) fn event(&mut self, event: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(event).map_err(|source| CliError::Output { source: source.into() })?;
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Writes a remark to stderr.
+    pub(crate) fn note(&self, text: &str) {
+        // A remark that can't be shown must not stop the work.
+        writeln!(anstream::stderr().lock(), "{text}").ok();
+    }
+
+    /// Tells whether a question can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Asks for a yes; anything else is a no.
+    pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
+        write!(anstream::stderr().lock(), "{question} [y/N] ").ok();
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(|source| CliError::Output { source })?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Shows an error with its causes and what to do next.
+    pub(crate) fn error(&mut self, error: &CliError) {
+        report::show(self, error);
+    }
+}
+
+/// A reader that went away (`| head`) is no failure.
+fn finish(result: std::io::Result<()>) -> Result<(), CliError> {
+    match result {
+        Err(source) if source.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(source) => Err(CliError::Output { source }),
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,95 @@
+use std::error::Error;
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use miette::Diagnostic;
+use provision_config::{ConfigErrors, Problem};
+use provision_model::{Finding, Severity};
+use serde_json::json;
+
+use super::Ui;
+use crate::error::CliError;
+
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARN: Style = AnsiColor::Yellow.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// Shows an error: as text on stderr, and for programs as a document on stdout too.
+pub(super) fn show(ui: &mut Ui, error: &CliError) {
+    let CliError::Config(errors) = error else {
+        show_chain(ui, error);
+        return;
+    };
+    for problem in &errors.problems {
+        ui.note(&problem_text(problem));
+    }
+    ui.note(&format!("{BAD}error{BAD:#}: {error}"));
+    if ui.is_json() {
+        ui.json(&config_document(errors)).ok();
+    }
+}
+
+fn show_chain(ui: &mut Ui, error: &CliError) {
+    let mut text = format!("{BAD}error{BAD:#}: {error}");
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let message = cause.to_string();
+        if causes.last() != Some(&message) {
+            write!(text, "\n  because: {message}").ok();
+            causes.push(message);
+        }
+        source = cause.source();
+    }
+    let help = error.help().map(|help| help.to_string());
+    if let Some(help) = &help {
+        write!(text, "\n  {DIM}next:{DIM:#} {help}").ok();
+    }
+    ui.note(&text);
+    if ui.is_json() {
+        let code = error.code().map(|code| code.to_string());
+        ui.json(&json!({"error": {"code": code, "message": error.to_string(), "causes": causes, "help": help, "exit_code": error.exit().code()}})).ok();
+    }
+}
+
+fn config_document(errors: &ConfigErrors) -> serde_json::Value {
+    let problems: Vec<&Finding> = errors.problems.iter().map(|problem| &problem.finding).collect();
+    json!({"error": {"code": "provision::config", "exit_code": 2, "problems": problems}})
+}
+
+/// Formats a problem with its place and the line that it is on.
+pub(crate) fn problem_text(problem: &Problem) -> String {
+    let mut text = finding_text(&problem.finding);
+    if let Some(excerpt) = &problem.excerpt {
+        let number = excerpt.line.to_string();
+        let margin = " ".repeat(number.len());
+        let before = " ".repeat(excerpt.column.saturating_sub(1) as usize);
+        let mark = "^".repeat(excerpt.length.max(1) as usize);
+        let excerpt_text = format!("\n  {DIM}{number} |{DIM:#} {}\n  {margin} {DIM}|{DIM:#} {before}{BAD}{mark}{BAD:#}", excerpt.text);
+        // The excerpt belongs under the first line, before the help.
+        match text.find('\n') {
+            Some(place) => text.insert_str(place, &excerpt_text),
+            None => text.push_str(&excerpt_text),
+        }
+    }
+    text
+}
+
+/// Formats a finding: place, severity, message; then further places and what to do.
+pub(crate) fn finding_text(finding: &Finding) -> String {
+    let (style, word) = match finding.severity {
+        Severity::Fatal => (BAD, "error"),
+        Severity::Warning => (WARN, "warning"),
+        Severity::Info => (DIM, "note"),
+    };
+    let place = finding.origins.first().map_or_else(String::new, |origin| format!("{origin}: "));
+    let subject = finding.resource.as_ref().map_or_else(String::new, |id| format!("{id}: "));
+    let mut text = format!("{place}{style}{word}[{}]{style:#}: {subject}{}", finding.code, finding.message);
+    for origin in finding.origins.iter().skip(1) {
+        write!(text, "\n  {DIM}also:{DIM:#} {origin}").ok();
+    }
+    if let Some(help) = &finding.help {
+        write!(text, "\n  {DIM}next:{DIM:#} {help}").ok();
+    }
+    text
+}
