@@ -11,6 +11,7 @@ mod health;
 mod id;
 mod manifest;
 mod observed;
+pub mod ownership;
 mod plan;
 mod secret;
 
