@@ -21,6 +21,31 @@ pub struct Desired {
     pub findings: Vec<Finding>,
 }
 
+impl Desired {
+    /// Returns what it belongs to.
+    pub fn scope(&self) -> Scope {
+        Scope {
+            environment: self.environment.clone(),
+            region: self.region.clone(),
+            release: self.release.clone(),
+            policy: self.policy.clone(),
+        }
+    }
+}
+
+/// What a release belongs to and what may be done to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Environment.
+    pub environment: EnvironmentName,
+    /// Region, if one.
+    pub region: Option<RegionName>,
+    /// Release.
+    pub release: ReleaseName,
+    /// What planning and applying may do.
+    pub policy: Policy,
+}
+
 /// One wanted object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredObject {

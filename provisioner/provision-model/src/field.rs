@@ -50,7 +50,7 @@ impl FieldPath {
             FieldSegment::Item(keys) => value
                 .as_array()?
                 .iter()
-                .find(|item| keys.iter().all(|(key, wanted)| key_value(item, key).is_some_and(|found| found.to_string() == *wanted))),
+                .find(|item| keys.iter().all(|(key, wanted)| key_value(item, key).map(Value::to_string).as_ref() == Some(wanted))),
         })
     }
 }

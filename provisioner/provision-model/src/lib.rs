@@ -15,7 +15,7 @@ pub mod ownership;
 mod plan;
 mod secret;
 
-pub use desired::{Dependency, Desired, DesiredObject, ObjectOptions, OnRemove, Policy, ReplacePolicy};
+pub use desired::{Dependency, Desired, DesiredObject, ObjectOptions, OnRemove, Policy, ReplacePolicy, Scope};
 pub use digest::{Digest, canonical_json};
 pub use environment::{EnvironmentName, InvalidName, RegionName, ReleaseName};
 pub use field::{FieldChange, FieldOwner, FieldPath, FieldSegment};

@@ -221,9 +221,41 @@ impl Manifest {
         Self(value)
     }
 
+    /// Returns a copy with a top-level field set or taken out; identity fields (`apiVersion`, `kind`, `metadata`) stay as they are.
+    #[must_use]
+    pub fn with_field(&self, field: &str, content: Option<Value>) -> Self {
+        let mut value = self.0.clone();
+        if !["apiVersion", "kind", "metadata"].contains(&field) {
+            set(value.as_object_mut(), field, content);
+        }
+        Self(value)
+    }
+
+    /// Returns a copy with a field of `metadata` set or taken out; the name stays as it is.
+    #[must_use]
+    pub fn with_metadata_field(&self, field: &str, content: Option<Value>) -> Self {
+        let mut value = self.0.clone();
+        if field != "name" {
+            set(value.pointer_mut("/metadata").and_then(Value::as_object_mut), field, content);
+        }
+        Self(value)
+    }
+
     /// Computes the digest of the object; map order makes no difference.
     pub fn digest(&self) -> Digest {
         Digest::of_json(&self.0)
+    }
+}
+
+fn set(map: Option<&mut Map<String, Value>>, field: &str, content: Option<Value>) {
+    let Some(map) = map else { return };
+    match content {
+        Some(content) => {
+            map.insert(field.to_owned(), content);
+        }
+        None => {
+            map.shift_remove(field);
+        }
     }
 }
 
@@ -250,6 +282,13 @@ mod tests {
             Manifest::try_from(json!({"apiVersion": version, "kind": "Deployment", "metadata": {"name": "x", "namespace": "n"}}))
         };
         assert_eq!(object("apps/v1").map(|m| m.id()), object("apps/v1beta1").map(|m| m.id()));
+    }
+
+    #[test]
+    fn fields_change_but_not_the_identity() {
+        let object = Manifest::try_from(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "uid": "u"}, "data": {}})).unwrap();
+        let changed = object.with_field("data", None).with_field("kind", None).with_metadata_field("uid", Some(json!("v"))).with_metadata_field("name", None);
+        assert_eq!(changed.value(), &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "uid": "v"}}));
     }
 
     #[test]
