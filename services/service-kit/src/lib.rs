@@ -1,1 +1,24 @@
-//! service-kit.
+//! What every service of the feature platform does alike, so that a service's own crate holds only its purpose.
+//!
+//! A service is a [`Program`]: its variables are read at once with all mistakes reported together ([`Settings`]), its readiness is a
+//! set of [`Check`]s, and [`Program::run`] serves `/healthz`, `/readyz` and `/metrics`, logs, answers signals and drains.
+
+mod config;
+mod database;
+mod health;
+mod http;
+mod lifecycle;
+mod program;
+mod secret;
+mod serve;
+mod telemetry;
+mod upstream;
+pub mod variables;
+
+pub use config::{ConfigError, Kind, Problem, Settings, Variable};
+pub use database::{Database, DatabaseUrl};
+pub use health::Check;
+pub use lifecycle::Lifecycle;
+pub use program::{App, BoxError, BoxFuture, Program, Surface, Task};
+pub use secret::Secret;
+pub use upstream::{Upstream, upstream_check};

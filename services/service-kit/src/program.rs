@@ -1,0 +1,261 @@
+//! A service as a program: arguments in, exit code out.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::Router;
+
+use crate::config::{Problem, Settings};
+use crate::health::Check;
+use crate::lifecycle::Lifecycle;
+use crate::telemetry::start_logs;
+use crate::{serve, variables};
+
+/// Any error, as the log shows it: its own words and those of its sources.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+/// A future on the heap.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+const USAGE: u8 = 2;
+
+/// Which ports a service opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Its own HTTP port, and the metrics port.
+    Http,
+    /// The metrics port only, and what its tasks open.
+    Metrics,
+}
+
+/// Work that runs beside the HTTP ports until the [`Lifecycle`] says stop.
+pub struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) work: BoxFuture<Result<(), BoxError>>,
+}
+
+impl Task {
+    /// Names a piece of work; if it ends or fails before the service does, the service stops too.
+    pub fn new(name: &'static str, work: impl Future<Output = Result<(), BoxError>> + Send + 'static) -> Self {
+        Self { name, work: Box::pin(work) }
+    }
+}
+
+/// What a service consists of once it has started.
+#[derive(Default)]
+pub struct App {
+    /// Its own routes, for the HTTP port.
+    pub routes: Router,
+    /// What it can't work without.
+    pub checks: Vec<Check>,
+    /// Its further work.
+    pub tasks: Vec<Task>,
+}
+
+/// What every service is configured with.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) surface: Surface,
+    pub(crate) http: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) grace: Duration,
+    pub(crate) lame_duck: Duration,
+}
+
+type CommandRun<C> = Box<dyn FnOnce(C) -> BoxFuture<Result<(), BoxError>>>;
+
+struct Command<C> {
+    flag: &'static str,
+    about: &'static str,
+    run: CommandRun<C>,
+}
+
+/// A service, described.
+pub struct Program<C> {
+    name: &'static str,
+    version: &'static str,
+    about: &'static str,
+    surface: Surface,
+    read: fn(&mut Settings) -> C,
+    commands: Vec<Command<C>>,
+}
+
+enum Request {
+    Help,
+    Version,
+    ConfigDocs,
+    Serve,
+    Command(usize),
+}
+
+impl<C: Send + 'static> Program<C> {
+    /// Describes a service that reads its configuration with `read`.
+    pub fn new(name: &'static str, version: &'static str, about: &'static str, read: fn(&mut Settings) -> C) -> Self {
+        Self { name, version, about, surface: Surface::Http, read, commands: Vec::new() }
+    }
+
+    /// Sets which ports it opens; [`Surface::Http`] if not called.
+    #[must_use]
+    pub fn surface(self, surface: Surface) -> Self {
+        Self { surface, ..self }
+    }
+
+    /// Adds a flag that does one thing and ends: exit code 0 if it succeeded, 1 if not.
+    #[must_use]
+    pub fn command<F>(mut self, flag: &'static str, about: &'static str, run: impl FnOnce(C) -> F + 'static) -> Self
+    where
+        F: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.commands.push(Command { flag, about, run: Box::new(|config| Box::pin(run(config))) });
+        self
+    }
+
+    /// Runs the service as the process's arguments and environment say, until a signal ends it.
+    ///
+    /// Exit codes: 0 done or drained, 1 failed or cut off by the deadline, 2 wrong arguments or configuration.
+    pub fn run<F>(self, start: impl FnOnce(Lifecycle, C) -> F) -> ExitCode
+    where
+        F: Future<Output = Result<App, BoxError>>,
+    {
+        let request = match self.parse(std::env::args_os().skip(1)) {
+            Ok(request) => request,
+            Err(unknown) => {
+                let problem = format!("{}: unknown argument {unknown:?}\n\n{}", self.name, self.help());
+                return show(&mut io::stderr(), &problem, ExitCode::from(USAGE));
+            }
+        };
+        match request {
+            Request::Help => show(&mut io::stdout(), &self.help(), ExitCode::SUCCESS),
+            Request::Version => show(&mut io::stdout(), &format!("{} {}\n", self.name, self.version), ExitCode::SUCCESS),
+            Request::ConfigDocs => show(&mut io::stdout(), &self.config_docs(), ExitCode::SUCCESS),
+            Request::Serve => self.execute(None, start),
+            Request::Command(index) => self.execute(Some(index), start),
+        }
+    }
+
+    fn parse(&self, arguments: impl Iterator<Item = OsString>) -> Result<Request, String> {
+        let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+        let (request, rest) = match arguments.first().map(String::as_str) {
+            None => (Request::Serve, arguments.as_slice()),
+            Some("-h" | "--help") => return Ok(Request::Help),
+            Some("-V" | "--version") => return Ok(Request::Version),
+            Some("--print-config-docs") => (Request::ConfigDocs, &arguments[1..]),
+            Some(flag) => match self.commands.iter().position(|command| command.flag == flag) {
+                Some(index) => (Request::Command(index), &arguments[1..]),
+                None => return Err(flag.to_owned()),
+            },
+        };
+        rest.first().map_or(Ok(request), |extra| Err(extra.clone()))
+    }
+
+    fn execute<F>(mut self, command: Option<usize>, start: impl FnOnce(Lifecycle, C) -> F) -> ExitCode
+    where
+        F: Future<Output = Result<App, BoxError>>,
+    {
+        let mut settings = Settings::new(std::env::vars_os());
+        let (level, format) = (settings.required(&variables::LOG_LEVEL), settings.required(&variables::LOG_FORMAT));
+        let common = read_common(&mut settings, self.surface);
+        let config = (self.read)(&mut settings);
+        start_logs(level, format);
+        if !settings.problems().is_empty() {
+            return refuse(settings.problems());
+        }
+        for row in settings.rows() {
+            tracing::debug!(variable = row.name, value = row.effective(), "configuration");
+        }
+        // Refused only if another part of the process was first, which is as good.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let runtime = match tokio::runtime::Runtime::new() {
+            Ok(runtime) => runtime,
+            Err(error) => return fail("failed to start the runtime", &error),
+        };
+        let result = match command {
+            Some(index) => runtime.block_on(serve::until_signal((self.commands.swap_remove(index).run)(config))),
+            None => runtime.block_on(serve::serve(self.name, self.version, &common, |lifecycle| start(lifecycle, config))),
+        };
+        // What still runs was given its time.
+        runtime.shutdown_background();
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail("failed", error.as_ref()),
+        }
+    }
+
+    fn help(&self) -> String {
+        let line = |flag: &str, about: &str| format!("  {flag:<22} {about}\n");
+        let commands: String = self.commands.iter().map(|command| line(command.flag, command.about)).collect();
+        format!(
+            "{}: {}\n\nUsage: {} [FLAG]\n\nWithout a flag it serves until SIGTERM.\n\nFlags:\n{commands}{}{}{}\nConfiguration comes from the \
+             environment:\n{}\nExit codes: 0 done or drained, 1 failed or cut off, 2 wrong arguments or configuration.\n",
+            self.name,
+            self.about,
+            self.name,
+            line("--print-config-docs", "print the configuration table in Markdown"),
+            line("-h, --help", "print this help"),
+            line("-V, --version", "print the version"),
+            self.described().rows().iter().map(|row| format!("  {}\n", row.name)).collect::<String>(),
+        )
+    }
+
+    fn config_docs(&self) -> String {
+        let rows: String = self.described().rows().iter().map(|row| format!("{}\n", row.markdown())).collect();
+        format!("| variable | expected | default | meaning |\n|---|---|---|---|\n{rows}")
+    }
+
+    /// Reads the configuration from an empty environment, for the sake of its description.
+    fn described(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.required(&variables::LOG_LEVEL);
+        settings.required(&variables::LOG_FORMAT);
+        read_common(&mut settings, self.surface);
+        (self.read)(&mut settings);
+        settings
+    }
+}
+
+fn read_common(settings: &mut Settings, surface: Surface) -> Common {
+    let address = settings.required(&variables::BIND_ADDRESS).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let http_port = if surface == Surface::Http { settings.required(&variables::HTTP_PORT) } else { 0 };
+    settings.optional(&variables::OTLP_ENDPOINT);
+    settings.optional(&variables::POD_NAME);
+    Common {
+        surface,
+        http: SocketAddr::new(address, http_port),
+        metrics: SocketAddr::new(address, settings.required(&variables::METRICS_PORT)),
+        grace: settings.required(&variables::SHUTDOWN_GRACE),
+        lame_duck: settings.required(&variables::SHUTDOWN_LAME_DUCK),
+    }
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        tracing::error!(variable = problem.variable, "{problem}");
+    }
+    tracing::error!(problems = problems.len(), "the configuration is not usable; nothing was started");
+    ExitCode::from(USAGE)
+}
+
+fn fail(what: &str, error: &dyn Error) -> ExitCode {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words = format!("{words}: {error}");
+        source = error.source();
+    }
+    tracing::error!(error = words, "{what}");
+    ExitCode::FAILURE
+}
+
+/// Writes a text; a closed pipe is the reader's wish, not a failure.
+fn show(stream: &mut impl Write, text: &str, code: ExitCode) -> ExitCode {
+    match stream.write_all(text.as_bytes()) {
+        Ok(()) => code,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

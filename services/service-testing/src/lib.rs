@@ -1,0 +1,34 @@
+//! What the services' tests share: a real PostgreSQL, a service as a process, a plain HTTP client.
+//!
+//! Every wait has a deadline; a part that is missing on the machine is an error that says how to install it, never a skipped test.
+
+mod http;
+mod postgres;
+mod process;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use http::{Answer, Connection, get};
+pub use postgres::{PASSWORD, Postgres};
+pub use process::Service;
+
+/// Longest wait for anything in a test.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Asks again until `condition` gives a value.
+///
+/// # Errors
+/// Names `what` if that takes longer than the deadline.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> io::Result<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return Ok(value);
+        }
+        if started.elapsed() > DEADLINE {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what}: not within {} s", DEADLINE.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
