@@ -27,6 +27,10 @@ pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
         (400..=422, _) if admission.iter().any(|mark| message.contains(mark)) => ClusterError::Admission { subject: name, message },
         (403, _) => ClusterError::Forbidden { verb: subject.verb.to_owned(), subject: name, message },
         (400 | 413 | 415 | 422, _) => ClusterError::Invalid { subject: name, message, causes: causes_of(status, subject) },
+        // Server-side apply answers an unknown field with a 500 that no repetition cures.
+        (500, _) if status.message.contains("failed to create typed patch object") => {
+            ClusterError::Invalid { subject: name, message, causes: causes_of(status, subject) }
+        }
         (code @ 500..=599, _) => ClusterError::Server { subject: name, status: code, message },
         (code, _) => ClusterError::Other { message: format!("unexpected answer {code} on {name}: {message}"), source: None },
     }
@@ -90,6 +94,12 @@ mod tests {
             (422, "Invalid", "Port: Invalid value: 70000", "Invalid"),
             (429, "TooManyRequests", "", "Throttled"),
             (500, "InternalError", "failed calling webhook", "Server"),
+            (
+                500,
+                "InternalError",
+                "failed to create typed patch object (n/x; /v1, Kind=ConfigMap): .dta: field not declared in schema",
+                "Invalid",
+            ),
         ] {
             let error = classify(&status(code, reason, message), &subject);
             assert!(format!("{error:?}").starts_with(expected), "{code} {reason}: {error:?}");

@@ -153,7 +153,9 @@ impl CliError {
 fn cluster_help(error: &ClusterError) -> &'static str {
     match error {
         ClusterError::Unauthorized { .. } => "log in again: the token or certificate in the kubeconfig is wrong or has expired",
-        ClusterError::Unreachable { .. } => "check that the API server runs and that the address in the kubeconfig is right (`kubectl version`)",
+        ClusterError::Unreachable { .. } => {
+            "check that the API server runs and that the address in the kubeconfig is right (`kubectl version`)"
+        }
         ClusterError::Forbidden { .. } => "ask for the right that is named above, or use another context",
         ClusterError::Throttled { .. } | ClusterError::Server { .. } => "try again in a moment; if it stays, look at the API server",
         ClusterError::Conflict { .. } | ClusterError::AlreadyExists { .. } => "someone else changed it at the same time: run it again",

@@ -82,8 +82,11 @@ fn list(global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
 fn show(args: &ShowArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
     let sources = context::sources(global)?;
     let environment = context::environment(global, &sources)?;
-    let entries: Vec<ValueEntry> =
-        environment.entries().into_iter().filter(|entry| args.path.as_deref().is_none_or(|path| is_at_or_below(&entry.path, path))).collect();
+    let entries: Vec<ValueEntry> = environment
+        .entries()
+        .into_iter()
+        .filter(|entry| args.path.as_deref().is_none_or(|path| is_at_or_below(&entry.path, path)))
+        .collect();
     if entries.is_empty() && args.path.is_some() {
         let path = args.path.as_deref().unwrap_or_default();
         return Err(CliError::Usage {
@@ -144,7 +147,8 @@ fn check(global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
 fn diff(args: &DiffArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
     let sources = context::sources(global)?;
     let select = |name: &str| {
-        let (environment, region) = name.split_once('/').map_or((name, None), |(environment, region)| (environment, Some(region.to_owned())));
+        let (environment, region) =
+            name.split_once('/').map_or((name, None), |(environment, region)| (environment, Some(region.to_owned())));
         Selection { environment: environment.to_owned(), region, sets: global.sets.clone() }
     };
     let diff = env_diff(&sources, &select(&args.a), &select(&args.b), &RenderInputs::default()).map_err(CliError::Config)?;

@@ -28,11 +28,19 @@ pub(crate) fn run(args: ExplainArgs, global: &GlobalArgs, ui: &mut Ui) -> Result
     let environment = context::environment(global, &sources)?;
     let Some(field) = args.field else {
         let explanation = explain_value(&environment, &args.subject).map_err(CliError::Config)?;
-        if ui.is_json() { ui.json(&explanation)? } else { ui.text(&explanation.to_string())? }
+        if ui.is_json() {
+            ui.json(&explanation)?
+        } else {
+            ui.text(&explanation.to_string())?
+        }
         return Ok(ExitStatus::Done);
     };
     let rendered = render(&sources, &environment, &RenderInputs::default()).map_err(CliError::Config)?;
     let explanation = explain_field(&sources, &environment, &rendered, &args.subject, &field).map_err(CliError::Config)?;
-    if ui.is_json() { ui.json(&explanation)? } else { ui.text(&explanation.to_string())? }
+    if ui.is_json() {
+        ui.json(&explanation)?
+    } else {
+        ui.text(&explanation.to_string())?
+    }
     Ok(ExitStatus::Done)
 }

@@ -89,7 +89,11 @@ fn build(args: BuildArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus
         let folder = args.out.join(&name);
         image.write_layout(&folder).map_err(|source| failed("write", &name, source))?;
         let row = json!({"name": name, "digest": image.digest().to_string(), "bytes": image.size(), "folder": folder});
-        if ui.is_json() { ui.event(&row)? } else { ui.text(&format!("{name:<20} {} {:>6.1} MiB\n", image.digest(), mebibytes(image.size())))? }
+        if ui.is_json() {
+            ui.event(&row)?
+        } else {
+            ui.text(&format!("{name:<20} {} {:>6.1} MiB\n", image.digest(), mebibytes(image.size())))?
+        }
     }
     Ok(ExitStatus::Done)
 }
@@ -100,7 +104,8 @@ async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitSt
         help: "add `--env NAME`".to_owned(),
     })?;
     let lock_file = context::root(global)?.join("environments").join(format!("{environment}.lock.yaml"));
-    let mut lock = ImageLock::read(&lock_file).map_err(|source| failed("read the lock file for", &environment, source))?.unwrap_or_default();
+    let mut lock =
+        ImageLock::read(&lock_file).map_err(|source| failed("read the lock file for", &environment, source))?.unwrap_or_default();
     let options = PushOptions { insecure: args.insecure, credentials: credentials(&args.registry)?, ..PushOptions::default() };
     for name in names(&args.what, global)? {
         let (program, binaries) = (name.clone(), args.what.binaries.clone());
@@ -112,7 +117,11 @@ async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitSt
         let pushed = provision_image::push(&image, &target, &options).await.map_err(|source| failed("push", &name, source))?;
         let pulled = reference(args.pull_from.as_deref().unwrap_or(&args.registry))?.image();
         let row = json!({"name": name, "image": pulled, "digest": pushed.digest.to_string(), "uploaded": pushed.uploaded, "skipped": pushed.skipped});
-        if ui.is_json() { ui.event(&row)? } else { ui.text(&format!("{name:<20} {}\n", pushed.digest))? }
+        if ui.is_json() {
+            ui.event(&row)?
+        } else {
+            ui.text(&format!("{name:<20} {}\n", pushed.digest))?
+        }
         lock.images.insert(name.clone(), LockedImage { image: pulled, digest: pushed.digest });
     }
     lock.write(&lock_file).map_err(|source| failed("write the lock file for", &environment, source))?;
@@ -122,7 +131,8 @@ async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitSt
 
 /// Reads the user's registry credentials, if there are any for this registry.
 fn credentials(registry: &str) -> Result<Option<RegistryCredentials>, CliError> {
-    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    let folder =
+        std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
     let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(None) };
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
