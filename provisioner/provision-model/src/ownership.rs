@@ -15,8 +15,9 @@ pub fn owned_fields(live: &Manifest, manager: &str) -> Value {
     live.managed_fields()
         .iter()
         .filter(|entry| is_apply_of(entry, manager))
-        .filter_map(|entry| entry.get("fieldsV1"))
-        .fold(Value::Object(Map::new()), |all, fields| union(&all, fields))
+        .filter_map(|entry| entry.get("fieldsV1").cloned())
+        .reduce(|all, fields| union(&all, &fields))
+        .unwrap_or_else(|| Value::Object(Map::new()))
 }
 
 /// Returns the values of `fields` in `live`, as a tree with the keys of `fields`; what is not there is left out.
