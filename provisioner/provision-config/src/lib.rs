@@ -2,12 +2,18 @@
 //!
 //! Pure apart from [`Sources::read`], which reads the files of a project; equal sources give equal bytes.
 
+mod merge;
+mod path;
 mod problem;
+mod resolve;
 pub mod settings;
+mod shape;
 mod sources;
 mod suggest;
 mod tree;
 
 pub use problem::{ConfigErrors, Excerpt, Problem};
+pub use resolve::{Environment, Layered, Selection, ValueEntry, resolve};
 pub use settings::Settings;
+pub use shape::json_schema;
 pub use sources::{LoadError, Sources};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use entries::Entries;
 pub use platform::*;
 pub use scalars::{IntOrText, Period, Quantity};
+pub(crate) use scalars::{is_quantity, parse_period};
 pub use service::*;
 
 /// The merged, typed settings of one environment and region.

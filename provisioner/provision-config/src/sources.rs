@@ -79,6 +79,13 @@ impl Sources {
         self.files.get(file).map(|text| &**text)
     }
 
+    /// Returns these sources with one more file.
+    pub(crate) fn with_file(&self, name: &str, text: &str) -> Self {
+        let mut files = self.files.clone();
+        files.insert(name.to_owned(), Arc::from(text));
+        Self { files }
+    }
+
     /// Walks the template files in order of their paths.
     pub(crate) fn templates(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().filter(|(path, _)| path.starts_with("templates/") && is_yaml(path)).map(|(path, text)| (path.as_str(), &**text))

@@ -5,6 +5,8 @@ mod scalar;
 
 use provision_model::Origin;
 
+use crate::path::Step;
+
 pub(crate) use read::{ReadRules, read_documents};
 pub(crate) use scalar::{is_plain_null, plain_value};
 
@@ -107,9 +109,16 @@ impl Tree {
         Origin::new(self.files[place.file as usize].clone(), place.line, place.column)
     }
 
-    /// Returns the name of a file by its number.
-    pub(crate) fn file(&self, number: u32) -> &str {
-        &self.files[number as usize]
+    /// Follows one step of a path.
+    pub(crate) fn step(&self, id: NodeId, step: &Step) -> Option<NodeId> {
+        match (step, &self.node(id).content) {
+            (Step::Key(key), Content::Map(_)) => self.entry(id, key).map(|entry| entry.value),
+            (Step::Index(index), Content::List(items)) => items.get(*index).copied(),
+            (Step::Item { key, value }, Content::List(items)) => {
+                items.iter().copied().find(|item| self.entry(*item, key).and_then(|entry| self.text(entry.value)) == Some(value))
+            }
+            _ => None,
+        }
     }
 
     /// Lists a node and what it overrode, newest first.

@@ -51,7 +51,7 @@ pub struct Platform {
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Minor version of Kubernetes: `1.36`.
-    #[schemars(regex(pattern = "^1\\.[0-9]{1,3}$"))]
+    #[schemars(regex(pattern = "^1\\.[0-9]{1,3}$"), extend("format" = "kubernetes-minor"))]
     pub kubernetes: String,
 }
 
@@ -213,7 +213,7 @@ pub struct Image {
     pub tag: Option<String>,
     /// Digest of the manifest.
     #[serde(default)]
-    #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"), extend("format" = "image-digest"))]
     pub digest: Option<String>,
 }
 
