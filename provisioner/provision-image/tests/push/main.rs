@@ -6,11 +6,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use provision_image::{Digest, ExtraFile, Image, ImageError, ImageSpec, PushOptions, Reference, RegistryCredentials, build, push};
-use support::{Registry, RegistryMode, free_port};
+use support::{Registry, RegistryMode, Scripted, free_port};
 
 fn own_image() -> Image {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
@@ -136,13 +135,55 @@ async fn a_registry_that_is_down_is_named_with_the_next_step() {
 
 #[tokio::test]
 async fn an_overloaded_registry_is_asked_again_a_bounded_number_of_times() {
-    let registry = support::overloaded_registry();
+    let registry = Scripted::start(|_, _| ("503 Busy".to_owned(), String::new()));
     let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
     let options = PushOptions { attempts: 3, ..quick() };
     let error = push(&own_image(), &target, &options).await.unwrap_err();
     assert!(matches!(error, ImageError::Refused { status: 503, .. }), "{error}");
-    assert_eq!(registry.requests.load(Ordering::SeqCst), 3);
+    assert_eq!(registry.requests().len(), 3);
     assert!(error.help().is_some_and(|help| help.contains("push again")));
+}
+
+/// A registry that has every blob and wants a token, which it gives to the user `ci` only.
+fn token_registry(request: &str, address: &str) -> (String, String) {
+    let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"reg\",scope=\"repository:feature-service:pull,push\"");
+    let (status, body) = if request.starts_with("GET /token?service=reg&scope=repository%3Afeature-service%3Apull%2Cpush ") {
+        // The text after `Basic` is `ci:s3cret-canary`.
+        let known = request.contains("Basic Y2k6czNjcmV0LWNhbmFyeQ==");
+        if known { ("200 OK".to_owned(), r#"{"token": "short-lived"}"#.to_owned()) } else { ("403 Forbidden".to_owned(), String::new()) }
+    } else if !request.contains("Bearer short-lived") {
+        (format!("401 Unauthorized\r\nWWW-Authenticate: {challenge}"), String::new())
+    } else if request.starts_with("PUT ") {
+        ("201 Created".to_owned(), String::new())
+    } else {
+        ("200 OK".to_owned(), String::new())
+    };
+    (status, body)
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_once_and_used_for_the_rest() {
+    let registry = Scripted::start(token_registry);
+    let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+    let credentials = |password| Some(RegistryCredentials::new("ci", password));
+    let pushed = push(&own_image(), &target, &PushOptions { credentials: credentials("s3cret-canary"), ..quick() }).await.unwrap();
+    assert_eq!((pushed.uploaded, pushed.skipped), (0, 3));
+    let lines: Vec<String> = registry.requests().iter().map(|text| text.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(lines, ["HEAD", "GET", "HEAD", "HEAD", "HEAD", "PUT"]);
+
+    let error = push(&own_image(), &target, &PushOptions { credentials: credentials("wrong"), ..quick() }).await.unwrap_err();
+    assert!(matches!(error, ImageError::Refused { status: 403, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_that_stores_something_else_is_not_believed() {
+    let registry = Scripted::start(|request, _| {
+        let status = if request.starts_with("PUT ") { "201 Created" } else { "200 OK" };
+        (format!("{status}\r\nDocker-Content-Digest: {}", Digest::of(b"other")), String::new())
+    });
+    let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+    let error = push(&own_image(), &target, &quick()).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("it stored {} instead of", Digest::of(b"other"))), "{error}");
 }
 
 #[tokio::test]

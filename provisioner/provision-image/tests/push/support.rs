@@ -5,8 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -106,27 +105,37 @@ pub(crate) fn docker_config(registry: &str) -> String {
     serde_json::json!({"auths": {registry: {"auth": auth}}}).to_string()
 }
 
-/// A server that is no registry but answers like one without capacity; it counts the requests.
-pub(crate) struct Overloaded {
+/// A server that answers each request as a function of its text says: for what a real registry can't be made to do.
+pub(crate) struct Scripted {
     pub(crate) address: String,
-    pub(crate) requests: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
-pub(crate) fn overloaded_registry() -> Overloaded {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&requests);
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut request = [0; 4096];
-            let length = connection.read(&mut request).unwrap();
-            counter.fetch_add(usize::from(length > 0), Ordering::SeqCst);
-            connection.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
-        }
-    });
-    Overloaded { address, requests }
+impl Scripted {
+    /// Starts to answer; `script` gets the head of a request and the server's address, and returns the head of the answer and its body.
+    pub(crate) fn start(script: impl Fn(&str, &str) -> (String, String) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, own) = (Arc::clone(&requests), address.clone());
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let mut bytes = [0; 16384];
+                let length = connection.read(&mut bytes).unwrap();
+                let request = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                let (head, body) = script(&request, &own);
+                seen.lock().unwrap().push(request);
+                let length = body.len();
+                write!(connection, "HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
 }
 
 pub(crate) fn free_port() -> u16 {
