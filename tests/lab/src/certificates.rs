@@ -5,9 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::error::{FileContext, LabError};
 
@@ -77,8 +75,7 @@ pub(crate) fn ensure(folder: &Path) -> Result<(), LabError> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "lab-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages =
-        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     let authority = params.self_signed(&authority_key).map_err(failed)?;
     write_secret(&folder.join("ca.key"), &authority_key.serialize_pem())?;
     let issuer = Issuer::new(params, authority_key);

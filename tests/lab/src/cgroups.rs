@@ -29,7 +29,7 @@ pub(crate) fn create(region: &Region) -> Result<(), LabError> {
 /// Removes the region's cgroups with all below them; they must hold no process that stays.
 pub(crate) fn remove(region: &Region) -> Result<(), LabError> {
     let name = region.cgroup()?;
-    for root in hierarchies(&mounts()?) {
+    for root in all_hierarchies(&mounts()?) {
         let folder = root.join(&name);
         let mut last = Ok(());
         // The kernel lets go of a cgroup a moment after its last process ended.
@@ -47,28 +47,34 @@ pub(crate) fn remove(region: &Region) -> Result<(), LabError> {
 /// The region's cgroup folders that exist.
 pub(crate) fn existing(region: &Region) -> Result<Vec<PathBuf>, LabError> {
     let name = region.cgroup()?;
-    Ok(hierarchies(&mounts()?).into_iter().map(|root| root.join(&name)).filter(|path| path.exists()).collect())
+    Ok(all_hierarchies(&mounts()?).into_iter().map(|root| root.join(&name)).filter(|path| path.exists()).collect())
 }
 
 fn mounts() -> Result<String, LabError> {
     fs::read_to_string("/proc/self/mounts").on("read", "/proc/self/mounts")
 }
 
-/// The roots of all version 1 hierarchies, or of the single version 2 one where there is no other.
+/// The hierarchies that controllers are in: all of version 1, or the single one of version 2 where there is no other.
 fn hierarchies(mounts: &str) -> Vec<PathBuf> {
-    let of_type = |wanted: &str| -> Vec<PathBuf> {
-        let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let mut roots: Vec<PathBuf> = fields
-            .filter(|fields| fields.get(2) == Some(&wanted))
-            .filter_map(|fields| fields.get(1).map(PathBuf::from))
-            .filter(|path| path.starts_with("/sys/fs/cgroup"))
-            .collect();
-        roots.sort();
-        roots.dedup();
-        roots
-    };
-    let first = of_type("cgroup");
-    if first.is_empty() { of_type("cgroup2") } else { first }
+    let first = roots(mounts, &["cgroup"]);
+    if first.is_empty() { roots(mounts, &["cgroup2"]) } else { first }
+}
+
+/// Every hierarchy: the container runtime makes its groups in an empty version 2 one too.
+fn all_hierarchies(mounts: &str) -> Vec<PathBuf> {
+    roots(mounts, &["cgroup", "cgroup2"])
+}
+
+fn roots(mounts: &str, types: &[&str]) -> Vec<PathBuf> {
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut roots: Vec<PathBuf> = fields
+        .filter(|fields| fields.get(2).is_some_and(|kind| types.contains(kind)))
+        .filter_map(|fields| fields.get(1).map(PathBuf::from))
+        .filter(|path| path.starts_with("/sys/fs/cgroup"))
+        .collect();
+    roots.sort();
+    roots.dedup();
+    roots
 }
 
 /// Removes a cgroup, deepest first; its files go with their folder.
@@ -103,10 +109,13 @@ cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
 
     #[test]
     fn each_version_1_hierarchy_counts_once() {
-        assert_eq!(
-            hierarchies(HYBRID),
-            [PathBuf::from("/sys/fs/cgroup/cpu"), PathBuf::from("/sys/fs/cgroup/memory")]
-        );
+        assert_eq!(hierarchies(HYBRID), [PathBuf::from("/sys/fs/cgroup/cpu"), PathBuf::from("/sys/fs/cgroup/memory")]);
+    }
+
+    #[test]
+    fn removal_looks_into_every_hierarchy() {
+        let all = ["cpu", "memory", "unified"].map(|name| Path::new("/sys/fs/cgroup").join(name));
+        assert_eq!(all_hierarchies(HYBRID), all);
     }
 
     #[test]

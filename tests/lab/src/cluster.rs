@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,6 +20,17 @@ use crate::volumes;
 
 const ADDONS: &str = include_str!("../manifests/addons.yaml");
 
+/// Runs kubectl as the user of `kubeconfig` and returns what it printed.
+pub(crate) fn kubectl<S: AsRef<OsStr>>(tools: &Tools, kubeconfig: &Path, args: &[S]) -> Result<String, LabError> {
+    let mut command = Command::new(tools.program("kubectl")?);
+    // A proxy of the caller's environment must not see requests to this machine's loopback.
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+        command.env_remove(name);
+    }
+    command.arg("--kubeconfig").arg(kubeconfig).args(args);
+    run_command(command)
+}
+
 /// A region's cluster.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cluster<'a> {
@@ -28,15 +39,8 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// Runs kubectl as the administrator.
-    pub(crate) fn kubectl<S: AsRef<OsStr>>(self, args: &[S]) -> Result<String, LabError> {
-        let mut command = Command::new(self.tools.program("kubectl")?);
-        // A proxy of the caller's environment must not see requests to this machine's loopback.
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
-            command.env_remove(name);
-        }
-        command.args(args).arg("--kubeconfig").arg(self.region.kubeconfig());
-        run_command(command)
+    fn kubectl<S: AsRef<OsStr>>(self, args: &[S]) -> Result<String, LabError> {
+        kubectl(self.tools, &self.region.kubeconfig(), args)
     }
 
     /// Whether the API server says that it is ready.

@@ -20,10 +20,7 @@ where
 pub(crate) fn run_command(mut command: Command) -> Result<String, LabError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let first = command.get_args().next().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| LabError::Spawn { program: name.clone(), source })?;
+    let output = command.stdin(Stdio::null()).output().map_err(|source| LabError::Spawn { program: name.clone(), source })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -8,8 +8,7 @@ use crate::region::Region;
 use crate::servers::{DNS_ADDRESS, NODE_ADDRESS, POD_NETWORK, RUN, containerd_socket};
 
 /// The clients that get a kubeconfig of their own inside the region.
-pub(crate) const CLIENTS: [&str; 7] =
-    ["admin", "controller-manager", "scheduler", "proxy", "node", "coredns", "metrics-client"];
+pub(crate) const CLIENTS: [&str; 7] = ["admin", "controller-manager", "scheduler", "proxy", "node", "coredns", "metrics-client"];
 
 /// Writes every file that the servers of `region` read, but the administrator's kubeconfig.
 pub(crate) fn write_all(region: &Region) -> Result<(), LabError> {
@@ -114,8 +113,7 @@ fn network() -> String {
 }
 
 fn registry_hosts() -> String {
-    "server = \"http://127.0.0.1:5000\"\n[host.\"http://127.0.0.1:5000\"]\n  capabilities = [\"pull\", \"resolve\", \"push\"]\n"
-        .to_owned()
+    "server = \"http://127.0.0.1:5000\"\n[host.\"http://127.0.0.1:5000\"]\n  capabilities = [\"pull\", \"resolve\", \"push\"]\n".to_owned()
 }
 
 fn kubelet(region: &Region, cgroup: &str) -> String {
@@ -163,7 +161,7 @@ log: {{level: warn, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: \"{}\"}}
   delete: {{enabled: true}}
-http: {{addr: \"127.0.0.1:5000\"}}
+http: {{addr: \"127.0.0.1:5000\", secret: lab}}
 ",
         region.path("registry").display()
     )

@@ -38,6 +38,9 @@ pub(crate) fn inner_address() -> String {
 /// Becomes PostgreSQL, inside the region; makes the database's files before that if there are none.
 ///
 /// Returns only if it failed.
+///
+/// # Errors
+/// [`LabError`] if the database's files can't be made or PostgreSQL can't be started.
 pub fn run(region: &Region) -> Result<(), LabError> {
     let bin = postgres_bin()?;
     let user = User::from_name("postgres")
@@ -91,8 +94,7 @@ fn create(folder: &Path, region: &Region, as_user: &impl Fn(&str) -> Command) ->
 /// Runs a command to its end with `input`.
 fn finish(mut command: Command, program: &str, input: &str) -> Result<(), LabError> {
     let failed = |source| LabError::Spawn { program: program.to_owned(), source };
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes()).map_err(failed)?;
     }

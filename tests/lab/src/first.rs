@@ -67,8 +67,7 @@ fn mount_all(region: &Region) -> Result<(), LabError> {
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).map_err(kernel("mount /proc"))?;
     for folder in ["/run", "/var/lib/kubelet", "/var/lib/cni"] {
         fs::create_dir_all(folder).on("create", folder)?;
-        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-            .map_err(kernel(&format!("mount {folder}")))?;
+        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).map_err(kernel(&format!("mount {folder}")))?;
     }
     for folder in ["netns", "lock", "lab/containerd", "lab/postgres", "lab/ipam"] {
         let path = Path::new("/run").join(folder);

@@ -47,10 +47,12 @@ pub fn busybox_files() -> Result<Vec<RootFile>, LabError> {
         file("etc/group", b"root:x:0:\nnogroup:x:65534:\n".to_vec(), 0o644),
         file("bin/busybox", binary, 0o755),
     ];
-    files.extend(commands.lines().filter(|name| *name != "busybox").map(|name| RootFile {
-        path: format!("bin/{name}"),
-        content: RootContent::Link("busybox".into()),
-    }));
+    files.extend(
+        commands
+            .lines()
+            .filter(|name| *name != "busybox")
+            .map(|name| RootFile { path: format!("bin/{name}"), content: RootContent::Link("busybox".into()) }),
+    );
     Ok(files)
 }
 

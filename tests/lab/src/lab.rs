@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, kubectl};
 use crate::command::run_command;
 use crate::error::{FileContext, LabError};
 use crate::first::read_ports;
@@ -54,10 +54,7 @@ impl Lab {
 
 /// `lab up`, by the program beside the running test if it was built, else through cargo.
 fn up_command(region: &Region) -> Command {
-    let built = env::current_exe()
-        .ok()
-        .and_then(|test| Some(test.parent()?.parent()?.join("lab")))
-        .filter(|program| program.is_file());
+    let built = env::current_exe().ok().and_then(|test| Some(test.parent()?.parent()?.join("lab"))).filter(|program| program.is_file());
     let mut command = match built {
         Some(program) => Command::new(program),
         None => {
@@ -128,6 +125,14 @@ impl LabHandle {
     pub fn database_url_outside(&self) -> Result<String, LabError> {
         let port = self.port(2, "database")?;
         database::url(self.region("database")?, &format!("127.0.0.1:{port}"))
+    }
+
+    /// Runs kubectl as the administrator and returns what it printed.
+    ///
+    /// # Errors
+    /// [`LabError::Program`] with the last lines of what went wrong.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String, LabError> {
+        kubectl(&self.tools, &self.kubeconfig, args)
     }
 
     /// The folder with the add-ons' CRDs, one folder for each add-on.
@@ -223,16 +228,11 @@ impl LabHandle {
         let path = region.path("pids").join(name);
         let inner: Option<i32> = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
         let children = self.first()?.children();
-        children
-            .into_iter()
-            .find(|child| inner.is_some() && child.inner_pid() == inner)
-            .ok_or(LabError::NotUp(path))
+        children.into_iter().find(|child| inner.is_some() && child.inner_pid() == inner).ok_or(LabError::NotUp(path))
     }
 
     fn port(&self, index: usize, what: &'static str) -> Result<u16, LabError> {
         let region = self.region(what)?;
-        read_ports(region)
-            .and_then(|ports| ports.get(index).copied())
-            .ok_or_else(|| LabError::NotUp(region.dir.clone()))
+        read_ports(region).and_then(|ports| ports.get(index).copied()).ok_or_else(|| LabError::NotUp(region.dir.clone()))
     }
 }

@@ -13,7 +13,7 @@ use crate::first::read_ports;
 use crate::os_process::{ProcessRef, poll};
 use crate::region::{Region, write_new};
 use crate::tools::{Tools, installed};
-use crate::{cgroups, certificates, configuration, database};
+use crate::{certificates, cgroups, configuration, database};
 
 /// What a region is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,7 @@ pub fn up(region: &Region, tools: &Tools, say: &dyn Fn(&str)) -> Result<(), LabE
     cluster.wait_ready(Duration::from_secs(60))?;
     say("API server ready");
     cluster.furnish()?;
+    say("CRDs, storage classes and add-ons applied");
     cluster.wait_usable(Duration::from_secs(60))?;
     write_new(&region.path("usable"), tools.bin().display().to_string().as_bytes())?;
     say("cluster usable");

@@ -23,12 +23,18 @@ pub struct ProcessRef {
 }
 
 impl ProcessRef {
-    /// The process that has the id `pid` now; a zombie is none.
+    /// The process that has the id `pid` now; one that has wholly ended is none, even if nobody has collected it.
     #[must_use]
     pub fn find(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let stat = Stat::parse(&stat)?;
-        (stat.state != 'Z' && stat.state != 'X').then_some(Self { pid, started: stat.started })
+        let ended = match stat.state {
+            'X' => true,
+            // Its first thread has ended. The last one of a region's first process still ends all others of the region.
+            'Z' => fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() <= 1),
+            _ => false,
+        };
+        (!ended).then_some(Self { pid, started: stat.started })
     }
 
     /// Reads a process from a file that [`ProcessRef::save`] wrote; `None` if there is none or it has ended.
@@ -137,10 +143,7 @@ impl Stat {
 /// Before a region's first process mounts its own `/proc` this is its id outside of the region.
 pub(crate) fn own() -> Result<ProcessRef, LabError> {
     let link = fs::read_link("/proc/self").on("read", "/proc/self")?;
-    link.to_str()
-        .and_then(|text| text.parse().ok())
-        .and_then(ProcessRef::find)
-        .ok_or_else(|| LabError::NoProcess)
+    link.to_str().and_then(|text| text.parse().ok()).and_then(ProcessRef::find).ok_or(LabError::NoProcess)
 }
 
 #[cfg(test)]

@@ -24,8 +24,7 @@ impl Region {
     /// [`LabError::RegionName`] if the name can't be a host name and a cgroup's name; [`LabError::File`] if the folder has no
     /// absolute path.
     pub fn new(lab: &Path, name: &str) -> Result<Self, LabError> {
-        let usable = (1..=12).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let usable = (1..=12).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if !usable {
             return Err(LabError::RegionName(name.to_owned()));
         }

@@ -43,11 +43,8 @@ pub(crate) struct Relayed {
 }
 
 /// Every port that clients outside of the region use.
-pub(crate) const RELAYED: [Relayed; 3] = [
-    Relayed { name: "apiserver", port: 6443 },
-    Relayed { name: "registry", port: 5000 },
-    Relayed { name: "postgres", port: 5432 },
-];
+pub(crate) const RELAYED: [Relayed; 3] =
+    [Relayed { name: "apiserver", port: 6443 }, Relayed { name: "registry", port: 5000 }, Relayed { name: "postgres", port: 5432 }];
 
 /// Lists the servers of `region`, in the order in which they are started.
 pub(crate) fn servers(region: &Region, tools: &Tools) -> Result<Vec<Server>, LabError> {
@@ -172,13 +169,7 @@ impl Flags<'_> {
 
     fn scheduler(&self) -> Vec<String> {
         strings(
-            &[
-                "--bind-address=127.0.0.1",
-                "--leader-elect=false",
-                "--kube-api-qps=200",
-                "--kube-api-burst=400",
-                "--profiling=false",
-            ],
+            &["--bind-address=127.0.0.1", "--leader-elect=false", "--kube-api-qps=200", "--kube-api-burst=400", "--profiling=false"],
             [self.kubeconfig("scheduler")],
         )
     }
@@ -257,8 +248,7 @@ mod tests {
             .flat_map(|subject| [format!("{}.crt", subject.file), format!("{}.key", subject.file)])
             .collect();
         made.extend(["ca.crt", "ca.key", "sa.key", "sa.pub"].map(str::to_owned));
-        let all: [Build; 3] =
-            [|flags| flags.apiserver(), |flags| flags.controller_manager(), |flags| flags.metrics_server()];
+        let all: [Build; 3] = [|flags| flags.apiserver(), |flags| flags.controller_manager(), |flags| flags.metrics_server()];
         let mut seen = 0;
         for flag in all.map(flags_of).into_iter().collect::<Result<Vec<_>, _>>()?.concat() {
             if let Some((_, file)) = flag.split_once("/lab/r1/pki/") {
@@ -290,12 +280,8 @@ mod tests {
 
     #[test]
     fn only_loopback_and_the_regions_own_networks_are_named() -> Result<(), LabError> {
-        let all: [Build; 4] = [
-            |flags| flags.apiserver(),
-            |flags| flags.controller_manager(),
-            |flags| flags.scheduler(),
-            |flags| flags.proxy(),
-        ];
+        let all: [Build; 4] =
+            [|flags| flags.apiserver(), |flags| flags.controller_manager(), |flags| flags.scheduler(), |flags| flags.proxy()];
         for flags in all.map(flags_of) {
             for flag in flags? {
                 let inside = ["127.0.0.1", "0.0.0.0", "10.77.1.", "10.88.1.", "10.96.0."];

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use crate::error::{FileContext, LabError};
 use crate::region::{Region, write_new};
 use crate::servers::{After, Server};
+use crate::settings::cache_folder;
 
 const TICK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
@@ -92,9 +93,7 @@ fn reap(slots: &mut [Slot]) -> Result<(), LabError> {
 }
 
 fn answers(after: &After) -> bool {
-    let port = |port: u16| {
-        TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(1)).is_ok()
-    };
+    let port = |port: u16| TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Duration::from_secs(1)).is_ok();
     match after {
         After::Nothing => true,
         After::Port(number) => port(*number),
@@ -107,16 +106,18 @@ fn command(region: &Region, server: &Server, path: &str) -> Result<Command, LabE
     let out = fs::OpenOptions::new().create(true).append(true).open(&log).on("open", &log)?;
     let errors = out.try_clone().on("open", &log)?;
     let mut command = Command::new(&server.program);
-    command.args(&server.args).env_clear().envs(environment(region, path)).current_dir("/");
+    command.args(&server.args).env_clear().envs(environment(region, path)?).current_dir("/");
     command.stdin(Stdio::null()).stdout(out).stderr(errors).process_group(0);
     Ok(command)
 }
 
-/// Servers get nothing of the caller's environment: proxies and Go's own switches would change what they do.
-fn environment(region: &Region, path: &str) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
+/// Servers get nothing else of the caller's environment: proxies, registry logins and Go's own switches would change what they do.
+fn environment(region: &Region, path: &str) -> Result<BTreeMap<&'static str, String>, LabError> {
+    let cache = cache_folder()?;
+    Ok(BTreeMap::from([
         ("PATH", path.to_owned()),
         ("HOME", region.dir.display().to_string()),
+        ("XDG_CACHE_HOME", cache.parent().unwrap_or(&cache).display().to_string()),
         ("LANG", "C.UTF-8".to_owned()),
-    ])
+    ]))
 }

@@ -76,12 +76,8 @@ pub(crate) fn installed(path: PathBuf) -> Result<PathBuf, LabError> {
 /// The folder of PostgreSQL's own programs, of the newest version that is installed.
 pub(crate) fn postgres_bin() -> Result<PathBuf, LabError> {
     let base = PathBuf::from("/usr/lib/postgresql");
-    let newest = std::fs::read_dir(&base)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .max();
+    let newest =
+        std::fs::read_dir(&base).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).max();
     match newest {
         Some(version) => installed(base.join(version.to_string()).join("bin")),
         None => Err(LabError::NotInstalled { path: base }),

@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
 use crate::command::run_program;
 use crate::error::{FileContext, LabError};
 use crate::region::Region;
@@ -59,39 +61,50 @@ spec:
 /// # Errors
 /// [`LabError`] when the watch ends, which it does with the API server; the first process then starts it again.
 pub fn reclaim(region: &Region, tools: &Tools) -> Result<(), LabError> {
-    let kubectl = tools.program("kubectl")?;
-    let kubeconfig = region.path("conf/admin.kubeconfig");
     let failed = |source| LabError::Spawn { program: "kubectl get".into(), source };
-    let mut watch = Command::new(&kubectl)
+    let mut watch = Command::new(tools.program("kubectl")?)
         .arg("--kubeconfig")
-        .arg(&kubeconfig)
+        .arg(region.path("conf/admin.kubeconfig"))
         .args(["get", "persistentvolumes", "--watch", "-o"])
-        .arg("jsonpath={.metadata.name} {.status.phase}{\"\\n\"}")
+        .arg("jsonpath={.metadata.name} {.status.phase} {.metadata.resourceVersion}{\"\\n\"}")
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     if let Some(lines) = watch.stdout.take() {
         for line in BufReader::new(lines).lines() {
-            let line = line.map_err(failed)?;
-            let Some(name) = released(&line) else { continue };
-            empty(&region.path("volumes").join(name))?;
-            let patch = r#"[{"op": "remove", "path": "/spec/claimRef"}]"#;
-            let config = kubeconfig.display().to_string();
-            run_program(
-                &kubectl,
-                ["--kubeconfig", &config, "patch", "persistentvolume", name, "--type=json", "-p", patch],
-            )?;
+            offer_again(region, tools, &line.map_err(failed)?)?;
         }
     }
     let status = watch.wait().map_err(failed)?;
     Err(LabError::Program { program: "kubectl get".into(), status: status.to_string(), message: "watch ended".into() })
 }
 
-/// The volume that a line of the watch says is released, if it is one of ours.
-fn released(line: &str) -> Option<&str> {
-    let (name, phase) = line.split_once(' ')?;
+/// Empties the volume that a line of the watch says is released, and takes the claim that is gone out of it.
+fn offer_again(region: &Region, tools: &Tools, line: &str) -> Result<(), LabError> {
+    let Some((name, _)) = released(line) else { return Ok(()) };
+    let kubectl = tools.program("kubectl")?;
+    let config = region.path("conf/admin.kubeconfig").display().to_string();
+    let run = |args: &[&str]| run_program(&kubectl, [&["--kubeconfig", &config], args].concat());
+    // The line may be older than the volume's next claim.
+    let format = "jsonpath={.metadata.name} {.status.phase} {.metadata.resourceVersion}";
+    let now = run(&["get", "persistentvolume", name, "-o", format])?;
+    let Some((name, version)) = released(&now) else { return Ok(()) };
+    empty(&region.path("volumes").join(name))?;
+    let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"claimRef": null}}).to_string();
+    match run(&["patch", "persistentvolume", name, "--type=merge", "-p", &patch]) {
+        // Somebody changed it in between: the watch will tell of that too.
+        Err(LabError::Program { message, .. }) if message.contains("Conflict") => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// The volume that a line of the watch says is released, if it is one of ours, and the version of that news.
+fn released(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_whitespace();
+    let (name, phase, version) = (words.next()?, words.next()?, words.next()?);
     let number = CLASSES.iter().find_map(|class| name.strip_prefix(class)?.strip_prefix('-'))?;
-    (phase == "Released" && number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(name)
+    let ours = number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit());
+    (ours && phase == "Released").then_some((name, version))
 }
 
 fn empty(folder: &Path) -> Result<(), LabError> {
@@ -109,12 +122,11 @@ mod tests {
 
     #[test]
     fn only_our_released_volumes_are_offered_again() {
-        assert_eq!(released("standard-03 Released"), Some("standard-03"));
-        assert_eq!(released("fast-ssd-15 Released"), Some("fast-ssd-15"));
-        assert_eq!(released("standard-03 Bound"), None);
-        assert_eq!(released("standard-../.. Released"), None);
-        assert_eq!(released("other-03 Released"), None);
-        assert_eq!(released("standard-03"), None);
+        assert_eq!(released("standard-03 Released 7"), Some(("standard-03", "7")));
+        assert_eq!(released("fast-ssd-15 Released 8"), Some(("fast-ssd-15", "8")));
+        for other in ["standard-03 Bound 7", "standard-../.. Released 7", "other-03 Released 7", "standard-03 Released"] {
+            assert_eq!(released(other), None, "{other}");
+        }
     }
 
     #[test]
