@@ -52,7 +52,7 @@ impl Autoscaling {
 
     /// Returns the fields to compare: without the replicas where an autoscaler owns them.
     pub(crate) fn comparable(&self, id: &ResourceId, live: &Manifest, fields: &Value) -> Value {
-        if self.owns_replicas(id, live) { without(fields, "spec", "replicas") } else { fields.clone() }
+        if self.owns_replicas(id, live) { without(fields, &["spec", "replicas"]) } else { fields.clone() }
     }
 
     /// Returns what to send: replicas that we own keep their live value, so that no other value is set by dropping them; replicas that

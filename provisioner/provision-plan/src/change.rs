@@ -2,13 +2,13 @@
 
 use provision_model::{
     Action, Change, DesiredObject, Digest, FIELD_MANAGER, FieldChange, FieldOwner, FieldPath, Finding, Manifest, Prediction,
-    RecordedObject, ReplacePolicy, ResourceId, SecretRef,
+    RecordedObject, ReplacePolicy, ResourceId,
 };
 use serde_json::Value;
 
-use crate::context::{Context, Question, State, Why, is_job, is_own_mark};
-use crate::projection::{foreign_owners, owned_fields, owners_of, project, union};
 use crate::compare;
+use crate::context::{Context, Question, State, Why, is_job, without_marks};
+use crate::projection::{foreign_owners, owned_fields, owners_of, project, union};
 
 /// What deciding over all objects brings to light.
 #[derive(Default)]
@@ -80,7 +80,7 @@ impl Draft<'_> {
             None => "drifted".to_owned(),
             Some(writers) => format!("drifted: changed by {writers}"),
         };
-        Change { diff: self.masked(diff), others, ..self.change(Action::Update, Some(live), &reason) }
+        Change { diff: compare::masked(&self.object.manifest, diff), others, ..self.change(Action::Update, Some(live), &reason) }
     }
 
     fn predicted(&self, question: Question<'_>, notes: &mut Notes) -> Change {
@@ -115,18 +115,16 @@ impl Draft<'_> {
     /// The API server says what would come out: fields that we would own, and fields that we own and would lose.
     fn accepted(&self, question: Question<'_>, result: &Manifest, reason: &str) -> Change {
         let live = question.live;
-        let written = owned_fields(result, FIELD_MANAGER);
+        let written = without_marks(&owned_fields(result, FIELD_MANAGER));
         let recorded = question.recorded.map_or_else(|| written.clone(), |recorded| union(&written, &recorded.fields));
-        let all = union(&recorded, &owned_fields(live, FIELD_MANAGER));
+        let all = without_marks(&union(&recorded, &owned_fields(live, FIELD_MANAGER)));
         let fields = self.cx.autoscaling.comparable(&self.object.id(), live, &all);
-        let mut diff = compare::projections(&project(live, &fields), &project(result, &fields), &fields);
-        diff.retain(|change| !is_own_mark(&change.path));
+        let diff = compare::projections(&project(live, &fields), &project(result, &fields), &fields);
         if diff.is_empty() && matches!(question.why, Why::Rendered | Why::SecretValue) {
             return self.change(Action::Unchanged, Some(live), "rendered differently, same values");
         }
-        let mut others = foreign_owners(live, &written, FIELD_MANAGER);
-        others.retain(|owner| !is_own_mark(&owner.path));
-        Change { diff: self.masked(diff), others, ..self.change(Action::Update, Some(live), reason) }
+        let others = foreign_owners(live, &written, FIELD_MANAGER);
+        Change { diff: compare::masked(&self.object.manifest, diff), others, ..self.change(Action::Update, Some(live), reason) }
     }
 
     /// Notes why the API server would not take the object.
@@ -163,29 +161,7 @@ impl Draft<'_> {
                 diff.retain(|change| change.after.is_some());
             }
         }
-        self.masked(diff)
-    }
-
-    /// Hides what should be a fingerprint and is none, in case a reader forgot one.
-    fn masked(&self, mut diff: Vec<FieldChange>) -> Vec<FieldChange> {
-        if self.object.manifest.kind() == "Secret" {
-            let data = [FieldPath::default().key("data"), FieldPath::default().key("stringData")];
-            for change in diff.iter_mut().filter(|change| data.iter().any(|data| change.path.0.starts_with(&data.0))) {
-                change.before.iter_mut().chain(&mut change.after).for_each(hide);
-            }
-        }
-        diff
-    }
-}
-
-fn hide(value: &mut Value) {
-    if SecretRef::from_value(value).is_some() {
-        return;
-    }
-    match value {
-        Value::Object(map) => map.values_mut().for_each(hide),
-        Value::String(text) if text.starts_with("fp:") => {}
-        other => *other = Value::from("(hidden)"),
+        compare::masked(&self.object.manifest, diff)
     }
 }
 
@@ -213,7 +189,10 @@ fn adopted(live: &Manifest, object: &DesiredObject, findings: &mut Vec<Finding>)
     let tools = tools.join(", ");
     let message = format!("{} was made with {tools}; it is taken over", object.id());
     findings.push(
-        Finding::warning("adopted", message).help("stop managing it there, or both will overwrite each other").on(object.id()).at(object.origin.clone()),
+        Finding::warning("adopted", message)
+            .help("stop managing it there, or both will overwrite each other")
+            .on(object.id())
+            .at(object.origin.clone()),
     );
     format!("adopted from {tools}")
 }

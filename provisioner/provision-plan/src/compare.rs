@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use provision_model::{FieldChange, FieldPath, FieldSegment, SecretRef};
+use provision_model::{FieldChange, FieldPath, FieldSegment, Manifest, SecretRef};
 use serde_json::{Map, Value};
 
 use crate::projection::segment;
@@ -91,6 +91,28 @@ pub(crate) fn values(before: &Value, after: &Value, path: &FieldPath, out: &mut 
     }
 }
 
+/// Hides what should be a fingerprint and is none, in case a reader forgot one.
+pub(crate) fn masked(manifest: &Manifest, mut diff: Vec<FieldChange>) -> Vec<FieldChange> {
+    if manifest.kind() == "Secret" {
+        let data = [FieldPath::default().key("data"), FieldPath::default().key("stringData")];
+        for change in diff.iter_mut().filter(|change| data.iter().any(|data| change.path.0.starts_with(&data.0))) {
+            change.before.iter_mut().chain(&mut change.after).for_each(hide);
+        }
+    }
+    diff
+}
+
+fn hide(value: &mut Value) {
+    if SecretRef::from_value(value).is_some() {
+        return;
+    }
+    match value {
+        Value::Object(map) => map.values_mut().for_each(hide),
+        Value::String(text) if text.starts_with("fp:") => {}
+        other => *other = Value::from("(hidden)"),
+    }
+}
+
 fn pair(sides: (Option<&Value>, Option<&Value>), path: FieldPath, out: &mut Vec<FieldChange>) {
     match sides {
         (Some(before), Some(after)) => values(before, after, &path, out),
@@ -99,8 +121,7 @@ fn pair(sides: (Option<&Value>, Option<&Value>), path: FieldPath, out: &mut Vec<
 }
 
 fn by_name(items: &[Value]) -> Option<BTreeMap<&str, &Value>> {
-    let named: BTreeMap<&str, &Value> =
-        items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item))).collect();
+    let named: BTreeMap<&str, &Value> = items.iter().filter_map(|item| Some((item.get("name")?.as_str()?, item))).collect();
     (named.len() == items.len()).then_some(named)
 }
 
@@ -117,7 +138,8 @@ mod tests {
     #[test]
     fn projections_differ_by_leaf_and_an_item_that_goes_is_one_change() {
         let fields = json!({"f:spec": {"f:c": {"k:{\"name\":\"a\"}": {".": {}, "f:name": {}, "f:image": {}}}, "f:r": {}, "f:m": {}}});
-        let before = json!({"f:spec": {"f:c": {"k:{\"name\":\"a\"}": {".": true, "f:name": "a", "f:image": "i"}}, "f:r": 1, "f:m": {"x": 1}}});
+        let before =
+            json!({"f:spec": {"f:c": {"k:{\"name\":\"a\"}": {".": true, "f:name": "a", "f:image": "i"}}, "f:r": 1, "f:m": {"x": 1}}});
         let after = json!({"f:spec": {"f:c": {}, "f:r": 2, "f:m": {"x": 2}}});
         assert_eq!(
             shown(&projections(&before, &after, &fields)),

@@ -1,11 +1,12 @@
 //! What planning knows about one wanted object, put into one of a few states.
 
 use provision_model::{
-    Desired, DesiredObject, Digest, FieldPath, GroupKind, Manifest, Observed, RecordedObject, ResourceId, annotations, secret_references,
+    Desired, DesiredObject, Digest, GroupKind, Manifest, Observed, RecordedObject, ResourceId, annotations, secret_references,
 };
 use serde_json::Value;
 
 use crate::autoscaling::Autoscaling;
+use crate::projection::without;
 
 /// Both sides of one plan.
 pub(crate) struct Context<'a> {
@@ -136,8 +137,8 @@ fn has_failed(job: &Manifest) -> bool {
     conditions.into_iter().flatten().any(|condition| is(condition, "type", "Failed") && is(condition, "status", "True"))
 }
 
-/// The annotations that every write sets; a difference in them alone is no change.
-pub(crate) fn is_own_mark(path: &FieldPath) -> bool {
-    let base = FieldPath::default().key("metadata").key("annotations");
-    *path == base.key(annotations::DIGEST) || *path == base.key(annotations::RELEASE)
+/// Returns `fields` without the annotations that every write sets; a difference in them alone is no change.
+pub(crate) fn without_marks(fields: &Value) -> Value {
+    let without_one = |fields: &Value, mark: &str| without(fields, &["metadata", "annotations", mark]);
+    without_one(&without_one(fields, annotations::DIGEST), annotations::RELEASE)
 }

@@ -63,7 +63,7 @@ fn drift_of(id: &ResourceId, recorded: &RecordedObject, live: Option<&Manifest>,
         return drift(DriftKind::Terminating, Vec::new());
     }
     let compared = autoscaling.comparable(id, live, &recorded.fields);
-    let changes = compare::projections(&recorded.applied, &project(live, &compared), &compared);
+    let changes = compare::masked(live, compare::projections(&recorded.applied, &project(live, &compared), &compared));
     let fields: Vec<DriftedField> = changes
         .into_iter()
         .map(|change| DriftedField { owners: owners_of(live, std::slice::from_ref(&change.path), FIELD_MANAGER), change })

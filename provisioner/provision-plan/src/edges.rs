@@ -98,7 +98,9 @@ fn links(nodes: &[Node<'_>]) -> Vec<Link> {
         found.push(index.definitions.get(&node.id.kind), after, (EdgeReason::Definition, node.origin), true);
     }
     for (after, node) in (0..).zip(nodes) {
-        for reference in references(node.manifest) {
+        let mut named = references(node.manifest);
+        named.sort_by_key(|reference| reference.optional);
+        for reference in named {
             let made_by = index.providers.get(&reference.target).into_iter().flatten();
             for before in index.ids.get(&reference.target).into_iter().chain(made_by) {
                 let reason = EdgeReason::Reference { field: reference.field.clone() };

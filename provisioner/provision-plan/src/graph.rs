@@ -111,8 +111,7 @@ impl Graph {
             }
         }
         let cycle = last.map(|last| {
-            let mut cycle: Vec<u32> =
-                std::iter::successors(Some(last), |&node| (node != start).then(|| from[node as usize])).collect();
+            let mut cycle: Vec<u32> = std::iter::successors(Some(last), |&node| (node != start).then(|| from[node as usize])).collect();
             cycle.reverse();
             cycle
         });

@@ -210,5 +210,8 @@ fn is_named(id: &ResourceId, entry: &str, from: &ResourceId) -> bool {
     let (Some(name), Some(kind)) = (parts.pop(), (!parts.is_empty()).then(|| parts.remove(0))) else { return false };
     let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
     let namespace = parts.first().copied().or(from.namespace.as_deref());
-    id.name == name && id.kind.kind == kind && group.is_none_or(|group| id.kind.group == group) && (id.namespace.is_none() || id.namespace.as_deref() == namespace)
+    id.name == name
+        && id.kind.kind == kind
+        && group.is_none_or(|group| id.kind.group == group)
+        && (id.namespace.is_none() || id.namespace.as_deref() == namespace)
 }

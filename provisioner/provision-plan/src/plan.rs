@@ -52,8 +52,7 @@ pub fn plan_with(desired: &Desired, observed: &Observed, options: &PlanOptions) 
     let leaving = Leaving::new(desired, observed, &options.contents).changes(&mut findings);
     findings.extend(unmet(desired, observed, &changes));
     findings.extend(blast_radius(desired, observed, &leaving, options));
-    let deleted: BTreeSet<&ResourceId> =
-        leaving.iter().filter(|change| change.action == Action::Delete).map(|change| &change.id).collect();
+    let deleted: BTreeSet<&ResourceId> = leaving.iter().filter(|change| change.action == Action::Delete).map(|change| &change.id).collect();
     findings.extend(still_needed(&nodes, &deleted, observed));
 
     let mut plan = Plan {

@@ -89,10 +89,8 @@ pub(crate) fn provided_secret(manifest: &Manifest) -> Option<ResourceId> {
 /// Returns what an autoscaler scales.
 pub(crate) fn scaled_target(manifest: &Manifest) -> Option<ResourceId> {
     let kind = manifest.group_kind();
-    let autoscaler = matches!(
-        (kind.group.as_str(), kind.kind.as_str()),
-        ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject")
-    );
+    let autoscaler =
+        matches!((kind.group.as_str(), kind.kind.as_str()), ("autoscaling", "HorizontalPodAutoscaler") | ("keda.sh", "ScaledObject"));
     let target = manifest.value().pointer("/spec/scaleTargetRef").filter(|_| autoscaler)?;
     let version = target.get("apiVersion").and_then(Value::as_str).unwrap_or("apps/v1");
     let kind = target.get("kind").and_then(Value::as_str).unwrap_or("Deployment");

@@ -126,7 +126,7 @@ fn show_change(change: &Change, before: &[&Edge], page: &mut Page) {
 
 fn show_others(others: &[FieldOwner], page: &mut Page) {
     for owner in others.iter().take(LISTED) {
-        page.line(Style::Warning, &format!("      {} is owned by {} too", owner.path, owner_text(owner)));
+        page.line(Style::Warning, &format!("      {} is owned by {}", owner.path, owner_text(owner)));
     }
     if others.len() > LISTED {
         page.line(Style::Warning, &format!("      {} other owners of fields in all", others.len()));

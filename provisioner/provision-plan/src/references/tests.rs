@@ -50,7 +50,11 @@ fn other_kinds_name_what_they_work_on() {
         value
     };
     check(
-        object("apps/v1", "StatefulSet", json!({"spec": {"serviceName": "s", "volumeClaimTemplates": [{"metadata": {"name": "d"}, "spec": {"storageClassName": "fast"}}]}})),
+        object(
+            "apps/v1",
+            "StatefulSet",
+            json!({"spec": {"serviceName": "s", "volumeClaimTemplates": [{"metadata": {"name": "d"}, "spec": {"storageClassName": "fast"}}]}}),
+        ),
         &["Service/n/s spec.serviceName", "StorageClass/fast spec.volumeClaimTemplates[d].spec.storageClassName"],
     );
     check(
@@ -62,11 +66,19 @@ fn other_kinds_name_what_they_work_on() {
         &["Role/n/r roleRef", "ServiceAccount/m/a subjects[a]"],
     );
     check(
-        object("autoscaling/v2", "HorizontalPodAutoscaler", json!({"spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "w"}}})),
+        object(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "w"}}}),
+        ),
         &["StatefulSet/n/w spec.scaleTargetRef"],
     );
     check(
-        object("networking.k8s.io/v1", "Ingress", json!({"spec": {"rules": [{"http": {"paths": [{"backend": {"service": {"name": "api"}}}]}}]}})),
+        object(
+            "networking.k8s.io/v1",
+            "Ingress",
+            json!({"spec": {"rules": [{"http": {"paths": [{"backend": {"service": {"name": "api"}}}]}}]}}),
+        ),
         &["Service/n/api spec.rules[].http.paths[].backend.service"],
     );
     check(
@@ -78,7 +90,11 @@ fn other_kinds_name_what_they_work_on() {
         &["Gateway/g/gw spec.parentRefs[]", "Service/n/api spec.rules[].backendRefs[]"],
     );
     check(
-        object("external-secrets.io/v1", "ExternalSecret", json!({"spec": {"secretStoreRef": {"kind": "ClusterSecretStore", "name": "vault"}}})),
+        object(
+            "external-secrets.io/v1",
+            "ExternalSecret",
+            json!({"spec": {"secretStoreRef": {"kind": "ClusterSecretStore", "name": "vault"}}}),
+        ),
         &["ClusterSecretStore/vault spec.secretStoreRef"],
     );
     check(
