@@ -1,11 +1,19 @@
 //! One file a verb: its arguments, whose docs are the help text, and `run`.
 
 mod completions;
+mod down;
+mod drift;
 mod env;
 mod explain;
+mod history;
 mod image;
 mod man;
+mod plan;
 mod render;
+mod resume;
+mod rollback;
+mod status;
+mod up;
 
 use clap::Subcommand;
 
@@ -22,6 +30,14 @@ pub(crate) enum Command {
     Env(env::EnvCommand),
     Render(render::RenderArgs),
     Explain(explain::ExplainArgs),
+    Plan(plan::PlanArgs),
+    Up(up::UpArgs),
+    Resume(resume::ResumeArgs),
+    Rollback(rollback::RollbackArgs),
+    Down(down::DownArgs),
+    Status(status::StatusArgs),
+    Drift(drift::DriftArgs),
+    History(history::HistoryArgs),
     /// Build and push the images of the services.
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -36,6 +52,14 @@ pub(crate) async fn run(cli: Cli, ui: &mut Ui) -> Result<ExitStatus, CliError> {
         Command::Env(command) => env::run(command, &global, ui),
         Command::Render(args) => render::run(args, &global, ui),
         Command::Explain(args) => explain::run(args, &global, ui),
+        Command::Plan(args) => plan::run(args, &global, ui).await,
+        Command::Up(args) => up::run(args, &global, ui).await,
+        Command::Resume(args) => resume::run(args, &global, ui).await,
+        Command::Rollback(args) => rollback::run(args, &global, ui).await,
+        Command::Down(args) => down::run(args, &global, ui).await,
+        Command::Status(args) => status::run(args, &global, ui).await,
+        Command::Drift(args) => drift::run(args, &global, ui).await,
+        Command::History(args) => history::run(args, &global, ui).await,
         Command::Image(command) => image::run(command, &global, ui).await,
         Command::Completions(args) => completions::run(args, ui),
         Command::Man(args) => man::run(args, ui),

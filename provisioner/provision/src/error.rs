@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use miette::Diagnostic;
-use provision_apply::{ClusterError, SecretError};
+use provision_apply::{ApplyError, ClusterError, SecretError};
 use provision_config::{ConfigErrors, LoadError};
 use provision_image::ImageError;
 use provision_kube::ConnectError;
@@ -70,6 +70,15 @@ pub(crate) enum CliError {
         #[help]
         help: String,
     },
+    /// A run can't begin or can't go on.
+    #[error("failed to carry the plan out")]
+    #[diagnostic(code(provision::apply))]
+    Apply {
+        #[source]
+        source: ApplyError,
+        #[help]
+        help: String,
+    },
     /// The secret store can't be used.
     #[error("failed to prepare the secrets of the environment")]
     #[diagnostic(code(provision::secrets))]
@@ -133,9 +142,11 @@ impl CliError {
             }
             Self::Findings { exit, .. } => *exit,
             Self::Refused { .. } => ExitStatus::Refused,
+            Self::Apply { source: ApplyError::NotRecorded { .. }, .. } => ExitStatus::Invalid,
             Self::Runtime { .. }
             | Self::Connect { .. }
             | Self::Cluster { .. }
+            | Self::Apply { .. }
             | Self::Secrets { .. }
             | Self::File { .. }
             | Self::Image { .. }
@@ -147,6 +158,19 @@ impl CliError {
     pub(crate) fn cluster(action: impl Into<String>, source: ClusterError) -> Self {
         let help = cluster_help(&source).to_owned();
         Self::Cluster { action: action.into(), source, help }
+    }
+}
+
+impl CliError {
+    /// Wraps a failure of the executor with what to do about it.
+    pub(crate) fn apply(source: ApplyError) -> Self {
+        let help = match (&source, source.cluster()) {
+            (_, Some(cluster)) => cluster_help(cluster).to_owned(),
+            (ApplyError::NotRecorded { .. }, None) => "`provision history` lists the recorded releases".to_owned(),
+            (ApplyError::Secret(_), None) => "the cause above says how to provide it; nothing was changed".to_owned(),
+            (_, None) => "run it again; if it stays, report it with the text above".to_owned(),
+        };
+        Self::Apply { source, help }
     }
 }
 

@@ -5,6 +5,10 @@ mod commands;
 mod context;
 mod error;
 mod exit;
+mod operate;
+mod plan_file;
+mod secrets;
+mod session;
 mod ui;
 
 use std::process::ExitCode;

@@ -1,15 +1,23 @@
 use std::io::{IsTerminal, Write};
 
+use provision_apply::ProgressSink;
 use serde::Serialize;
 
 use crate::args::OutputFormat;
 use crate::error::CliError;
+use crate::ui::progress::{Look, ProgressView, stamped};
 
+pub(crate) mod outcome;
+pub(crate) mod plan;
+pub(crate) mod progress;
 pub(crate) mod report;
 
 /// Where results and remarks go: results to stdout, everything else to stderr; colour only on terminals.
 pub(crate) struct Ui {
     format: OutputFormat,
+    long_work: bool,
+    run: String,
+    progress: Option<ProgressView>,
 }
 
 impl Ui {
@@ -19,12 +27,67 @@ impl Ui {
         let theme = if fancy { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
         // Set once; a second `Ui` in the same process keeps the first one's theme.
         miette::set_hook(Box::new(move |_| Box::new(miette::GraphicalReportHandler::new_themed(theme.clone())))).ok();
-        Self { format }
+        Self { format, long_work: false, run: String::new(), progress: None }
     }
 
     /// Tells whether stdout is for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.format == OutputFormat::Json
+    }
+
+    /// From here on JSON output is one event a line, and results that are not events go to stderr.
+    pub(crate) fn long_work(&mut self) {
+        self.long_work = true;
+    }
+
+    /// Tells whether [`Ui::long_work`] was called.
+    pub(crate) fn is_long_work(&self) -> bool {
+        self.long_work
+    }
+
+    /// Returns what a run with this id reports to.
+    pub(crate) fn start_progress(&mut self, run: &str) -> ProgressSink {
+        run.clone_into(&mut self.run);
+        let live = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let look = match (self.is_json(), live) {
+            (true, _) => Look::Json,
+            (false, true) => Look::Live,
+            (false, false) => Look::Plain,
+        };
+        let view = ProgressView::new(look);
+        let sink = view.sink(run);
+        self.progress = Some(view);
+        sink
+    }
+
+    /// Draws the progress again and again until `work` ends, then removes it.
+    pub(crate) async fn while_drawing<T>(&self, work: impl Future<Output = T>) -> T {
+        let Some(view) = &self.progress else { return work.await };
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(250));
+        tokio::pin!(work);
+        let result = loop {
+            tokio::select! {
+                result = &mut work => break result,
+                _ = ticks.tick() => view.draw(),
+            }
+        };
+        view.end();
+        result
+    }
+
+    /// Writes an event with time and run to stdout.
+    pub(crate) fn stamped_event(&mut self, event: &impl Serialize) -> Result<(), CliError> {
+        let event = stamped(&self.run, event);
+        self.event(&event)
+    }
+
+    /// Says that long work was not needed; for programs this is the last event.
+    pub(crate) fn done_without_work(&mut self, text: &str) -> Result<(), CliError> {
+        if self.is_json() {
+            return self.stamped_event(&serde_json::json!({"event": "run_finished", "outcome": "done", "exit_code": 0, "summary": {"message": text}}));
+        }
+        self.note(text);
+        Ok(())
     }
 
     /// Writes text to stdout as it is.

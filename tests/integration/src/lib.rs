@@ -1,5 +1,7 @@
 //! What the tests on real parts share: the lab, a client for it, and a namespace for each test.
 
+mod project;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +10,8 @@ use provision_apply::{Cluster, WriteMode};
 use provision_kube::{Connection, KubeCluster, Patience};
 use provision_model::{Manifest, ResourceId};
 use serde_json::{Value, json};
+
+pub use project::{Ended, Project, wait};
 
 /// A real cluster and a client for it.
 pub struct World {

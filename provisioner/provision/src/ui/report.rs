@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Ui;
 use crate::error::CliError;
+use crate::exit::ExitStatus;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const WARN: Style = AnsiColor::Yellow.on_default().bold();
@@ -24,9 +25,7 @@ pub(super) fn show(ui: &mut Ui, error: &CliError) {
         ui.note(&problem_text(problem));
     }
     ui.note(&format!("{BAD}error{BAD:#}: {error}"));
-    if ui.is_json() {
-        ui.json(&config_document(errors)).ok();
-    }
+    document(ui, error, config_document(errors));
 }
 
 fn show_chain(ui: &mut Ui, error: &CliError) {
@@ -46,15 +45,28 @@ fn show_chain(ui: &mut Ui, error: &CliError) {
         write!(text, "\n  {DIM}next:{DIM:#} {help}").ok();
     }
     ui.note(&text);
-    if ui.is_json() {
-        let code = error.code().map(|code| code.to_string());
-        ui.json(&json!({"error": {"code": code, "message": error.to_string(), "causes": causes, "help": help, "exit_code": error.exit().code()}})).ok();
+    let code = error.code().map(|code| code.to_string());
+    document(ui, error, json!({"code": code, "message": error.to_string(), "causes": causes, "help": help, "exit_code": error.exit().code()}));
+}
+
+/// Writes the error for programs: the last event of long work, or the one document.
+fn document(ui: &mut Ui, error: &CliError, fields: serde_json::Value) {
+    if !ui.is_json() {
+        return;
+    }
+    let exit = error.exit();
+    // There is nobody left to tell when stdout is gone.
+    if ui.is_long_work() {
+        let outcome = if exit == ExitStatus::Refused { "refused" } else { "failed" };
+        ui.stamped_event(&json!({"event": "run_finished", "outcome": outcome, "exit_code": exit.code(), "summary": fields})).ok();
+    } else {
+        ui.json(&json!({ "error": fields })).ok();
     }
 }
 
 fn config_document(errors: &ConfigErrors) -> serde_json::Value {
     let problems: Vec<&Finding> = errors.problems.iter().map(|problem| &problem.finding).collect();
-    json!({"error": {"code": "provision::config", "exit_code": 2, "problems": problems}})
+    json!({"code": "provision::config", "exit_code": 2, "problems": problems})
 }
 
 /// Formats a problem with its place and the line that it is on.

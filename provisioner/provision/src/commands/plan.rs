@@ -1,0 +1,71 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use provision_model::Plan;
+use provision_plan::PlanOptions;
+
+use crate::args::GlobalArgs;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::plan_file;
+use crate::session::{Session, blocked};
+use crate::ui::Ui;
+use crate::ui::plan::show_plan;
+
+/// Show what `up` would change, in which order and why. Writes nothing to the cluster.
+///
+/// Examples:
+///   provision plan --env dev
+///   provision plan --env prod --out prod.plan && provision up --env prod --plan prod.plan
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct PlanArgs {
+    /// Save the plan; `up --plan FILE` then does exactly this or refuses.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Exit with 3 when there are changes.
+    #[arg(long)]
+    detailed_exit_code: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Limits of what one run may delete.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LimitArgs {
+    /// Allow up to N deletions, instead of the environment's limit.
+    #[arg(long, value_name = "N")]
+    allow_deletes: Option<usize>,
+    /// Allow that nothing is rendered, which deletes everything.
+    #[arg(long)]
+    allow_empty: bool,
+}
+
+impl LimitArgs {
+    pub(crate) fn options(&self) -> PlanOptions {
+        PlanOptions { allow_deletes: self.allow_deletes, allow_empty: self.allow_empty, ..PlanOptions::default() }
+    }
+}
+
+pub(crate) async fn run(args: PlanArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    let session = Session::open(global, ui).await?;
+    let plan = make(&session, &args.limits).await?;
+    show_plan(ui, &plan)?;
+    if let Some(refusal) = blocked(&plan) {
+        return Err(refusal);
+    }
+    if let Some(file) = &args.out {
+        plan_file::write(file, &plan)?;
+        ui.note(&format!("saved; apply it with `provision up --env {} --plan {}`", plan.environment, file.display()));
+    }
+    Ok(if args.detailed_exit_code && !plan.is_empty() { ExitStatus::Differences } else { ExitStatus::Done })
+}
+
+/// Renders, checks and plans.
+pub(crate) async fn make(session: &Session, limits: &LimitArgs) -> Result<Plan, CliError> {
+    let desired = session.render().await?;
+    let findings = session.preflight(&desired).await?;
+    let mut plan = session.plan(&desired, limits.options()).await?;
+    plan.findings.extend(findings);
+    Ok(plan)
+}

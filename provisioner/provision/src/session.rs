@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use provision_apply::{Cluster, RunContext, SystemClock, contents, observe, predict, preflight};
+use provision_config::{Environment, RenderInputs, Sources, render};
+use provision_kube::{Connection, KubeCluster, Patience};
+use provision_model::{ClusterIdentity, Desired, GroupKind, Observed, Plan, Scope, Severity};
+use provision_plan::{Contents, PlanOptions, leaving_namespaces, needs_prediction, plan_with};
+use provision_saga::CancelToken;
+
+use crate::args::GlobalArgs;
+use crate::context;
+use crate::error::CliError;
+use crate::exit::ExitStatus;
+use crate::secrets::Secrets;
+use crate::ui::Ui;
+
+/// Everything that a run talks to.
+pub(crate) type Run = RunContext<KubeCluster, Secrets, SystemClock>;
+
+/// A project, one of its environments and the cluster behind it.
+pub(crate) struct Session {
+    pub(crate) sources: Sources,
+    pub(crate) environment: Environment,
+    pub(crate) scope: Scope,
+    pub(crate) run: Run,
+    pub(crate) identity: ClusterIdentity,
+}
+
+impl Session {
+    /// Checks the configuration, then connects; nothing is written.
+    pub(crate) async fn open(global: &GlobalArgs, ui: &mut Ui) -> Result<Self, CliError> {
+        let sources = context::sources(global)?;
+        let environment = context::environment(global, &sources)?;
+        let secrets = Secrets::open(global, &environment)?;
+        let connection = Connection { kubeconfig: global.kubeconfig.clone(), context: global.context.clone() };
+        let cluster = KubeCluster::connect(&connection, Patience::default()).await.map_err(|source| CliError::Connect { source })?;
+        let mut run = RunContext::new(Arc::new(cluster), Arc::new(secrets), Arc::new(SystemClock), run_id(), holder());
+        run.progress = ui.start_progress(&run.run);
+        let identity = run.cluster.identity().await.map_err(|source| CliError::cluster("reach the cluster", source))?;
+        let scope = Scope {
+            environment: environment.name.clone(),
+            region: environment.region.clone(),
+            release: environment.release.clone(),
+            policy: environment.policy(),
+        };
+        Ok(Self { sources, environment, scope, run, identity })
+    }
+
+    /// Renders against the version and the definitions of the cluster.
+    pub(crate) async fn render(&self) -> Result<Desired, CliError> {
+        let inputs = RenderInputs { crds: self.definitions().await?, target: minor(&self.identity.version) };
+        let rendered = render(&self.sources, &self.environment, &inputs).map_err(CliError::Config)?;
+        Ok(rendered.desired)
+    }
+
+    async fn definitions(&self) -> Result<Vec<serde_json::Value>, CliError> {
+        let failed = |source| CliError::cluster("read the cluster's own kinds", source);
+        let api = self.run.cluster.api().await.map_err(failed)?;
+        let kind = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
+        let Some(resource) = api.find(&kind, None) else { return Ok(Vec::new()) };
+        let listing = self.run.cluster.list(resource, None).await.map_err(failed)?;
+        Ok(listing.items.into_iter().map(serde_json::Value::from).collect())
+    }
+
+    /// Observes the cluster and plans towards `desired`.
+    pub(crate) async fn plan(&self, desired: &Desired, mut options: PlanOptions) -> Result<Plan, CliError> {
+        let observed = self.observe(desired).await?;
+        let leaving = leaving_namespaces(Some(desired), &observed);
+        options.foreign = contents(&self.run, &leaving).await.map_err(CliError::apply)?;
+        plan_with(desired, &observed, &options).map_err(|source| CliError::Plan { source })
+    }
+
+    async fn observe(&self, desired: &Desired) -> Result<Observed, CliError> {
+        let mut observed = observe(&self.run, &self.scope, &desired.objects).await.map_err(CliError::apply)?;
+        let changed = needs_prediction(desired, &observed);
+        predict(&self.run, &mut observed, changed).await.map_err(CliError::apply)?;
+        Ok(observed)
+    }
+
+    /// Lists what is in the namespaces that a `down` would delete.
+    pub(crate) async fn foreign(&self, observed: &Observed) -> Result<Contents, CliError> {
+        contents(&self.run, &leaving_namespaces(None, observed)).await.map_err(CliError::apply)
+    }
+
+    /// Names the cluster for a question.
+    pub(crate) fn identity_text(&self) -> String {
+        format!("{} ({})", self.run.cluster.server(), self.identity.version)
+    }
+
+    /// Checks reachability, rights and served versions.
+    pub(crate) async fn preflight(&self, desired: &Desired) -> Result<Vec<provision_model::Finding>, CliError> {
+        preflight(&self.run, desired).await.map_err(CliError::apply)
+    }
+
+    /// The first Ctrl-C asks to stop between steps, the second ends the process at once; both can be resumed.
+    pub(crate) fn listen_for_interrupt(&self) -> tokio::task::JoinHandle<()> {
+        let cancel: CancelToken = self.run.cancel.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                note("stopping after what is in flight; press Ctrl-C again to leave at once");
+                cancel.cancel();
+            }
+            if tokio::signal::ctrl_c().await.is_ok() {
+                note("left at once; go on with `provision resume`");
+                std::process::exit(i32::from(ExitStatus::Interrupted.code()));
+            }
+        })
+    }
+}
+
+/// Writes a remark from a task that has no `Ui`.
+fn note(text: &str) {
+    use std::io::Write;
+    writeln!(anstream::stderr().lock(), "{text}").ok();
+}
+
+/// Tells whether a plan may be applied; otherwise says what must be settled.
+pub(crate) fn blocked(plan: &Plan) -> Option<CliError> {
+    let fatal: Vec<_> = plan.findings.iter().filter(|finding| finding.severity == Severity::Fatal).collect();
+    let safety = ["too-many-deletes", "empty-set", "owned-by-another-release"];
+    let exit = if fatal.iter().all(|finding| safety.contains(&finding.code.0.as_str())) { ExitStatus::Refused } else { ExitStatus::Invalid };
+    (!fatal.is_empty()).then_some(CliError::Findings { count: fatal.len(), exit })
+}
+
+fn minor(version: &str) -> Option<String> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    Some(format!("{}.{}", parts.next()?, parts.next()?))
+}
+
+/// Eight random hex digits: long enough to tell runs apart, short enough to read aloud.
+fn run_id() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:08x}", seed >> 32)
+}
+
+fn holder() -> String {
+    let environment: BTreeMap<&str, String> = ["USER", "HOSTNAME"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect();
+    let host = environment.get("HOSTNAME").cloned().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
+    let user = environment.get("USER").map_or("unknown", String::as_str);
+    format!("{user}@{} pid {}", host.as_deref().unwrap_or("unknown").trim(), std::process::id())
+}
