@@ -1,9 +1,13 @@
+mod memory;
+
 use std::fmt;
 
 use futures::stream::BoxStream;
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, Manifest, ResourceId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use self::memory::{Failure, Fault, MemoryCluster, PodScript, Request, Verb};
 
 /// The one field manager under which the program writes.
 pub const FIELD_MANAGER: &str = "provision";

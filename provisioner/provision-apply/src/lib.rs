@@ -9,6 +9,7 @@ mod secret_store;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cluster::{
-    Access, Cluster, ClusterError, Deletion, FIELD_MANAGER, Listing, RequestCounts, ServiceAnswer, WatchEvent, Watching, WriteMode,
+    Access, Cluster, ClusterError, Deletion, FIELD_MANAGER, Failure, Fault, Listing, MemoryCluster, PodScript, Request, RequestCounts,
+    ServiceAnswer, Verb, WatchEvent, Watching, WriteMode,
 };
 pub use secret_store::{MemorySecrets, SecretError, SecretStore, SecretValue};

@@ -1,0 +1,265 @@
+//! Simulated controllers, scheduler and kubelet: they look at one queued object at a time until nothing changes.
+
+mod deployment;
+mod extension;
+mod job;
+mod network;
+mod pod;
+mod replicas;
+mod scaling;
+mod stateful;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use provision_model::{GroupKind, ResourceId};
+use serde_json::{Value, json};
+
+pub use self::pod::PodScript;
+use super::state::{State, Stored};
+use crate::ClusterError;
+
+/// Steps after which the controllers give up on coming to rest.
+const MOST_STEPS: usize = 200_000;
+
+/// What tests told the controllers.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    pub(super) by_workload: BTreeMap<String, PodScript>,
+    pub(super) by_image: Vec<(String, PodScript)>,
+    pub(super) answers: BTreeMap<ResourceId, (u16, String)>,
+    pub(super) delays: BTreeMap<GroupKind, u32>,
+    pub(super) overdue: BTreeSet<ResourceId>,
+    pub(super) job_runs: BTreeMap<String, u64>,
+    /// Whether the controllers move only when told to.
+    pub(super) stepped: bool,
+    pub(super) held: BTreeSet<ResourceId>,
+    parked: BTreeSet<ResourceId>,
+    /// Steps that a delayed object still waits, by UID.
+    waiting: BTreeMap<String, u32>,
+}
+
+impl State {
+    /// Lets the controllers work until nothing is left to do, unless they move only when told to.
+    pub(super) fn settle(&mut self) {
+        if !self.scripts.stepped {
+            for _ in 0..MOST_STEPS {
+                let Some(id) = self.queue.pop_first() else { break };
+                self.reconcile(&id);
+            }
+        }
+        self.revive_watches();
+    }
+
+    /// Lets the controllers look once at every queued object; tells whether there was one.
+    pub(super) fn tick(&mut self) -> bool {
+        let batch = std::mem::take(&mut self.queue);
+        for id in &batch {
+            self.reconcile(id);
+        }
+        self.revive_watches();
+        !batch.is_empty()
+    }
+
+    /// Lets held objects go on.
+    pub(super) fn release(&mut self, id: &ResourceId) {
+        self.scripts.held.remove(id);
+        let mut parked = std::mem::take(&mut self.scripts.parked);
+        self.queue.append(&mut parked);
+        self.queue.insert(id.clone());
+    }
+
+    /// Queues an object and everything that depends on its state.
+    pub(super) fn touch(&mut self, id: &ResourceId) {
+        self.queue.insert(id.clone());
+        let Some(stored) = self.objects.get(id) else { return };
+        let mut queued = self.owned_by(stored.uid());
+        queued.extend(self.owners_of(id));
+        let namespace = id.namespace.as_deref();
+        let dependents: &[(&str, &str)] = match id.kind.kind.as_str() {
+            "Pod" => &[("", "Service"), ("policy", "PodDisruptionBudget")],
+            "ConfigMap" | "Secret" | "ServiceAccount" | "PersistentVolumeClaim" if id.kind.group.is_empty() => {
+                &[("", "Pod"), ("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")]
+            }
+            "Deployment" | "StatefulSet" => &[("autoscaling", "HorizontalPodAutoscaler")],
+            _ => &[],
+        };
+        for (group, kind) in dependents {
+            queued.extend(self.ids(&GroupKind::new(*group, *kind), namespace));
+        }
+        if let Some(namespace) = namespace {
+            queued.push(ResourceId::cluster("", "Namespace", namespace));
+        }
+        self.queue.extend(queued);
+    }
+
+    /// Names the objects that own another.
+    pub(super) fn owners_of(&self, id: &ResourceId) -> Vec<ResourceId> {
+        let Some(stored) = self.objects.get(id) else { return Vec::new() };
+        let owner = |reference: &Value| -> Option<ResourceId> {
+            let api_version = reference["apiVersion"].as_str()?;
+            let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+            let kind = GroupKind::new(group, reference["kind"].as_str()?);
+            let namespaced = self.kind(&kind, None).is_some_and(|kind| kind.resource.namespaced);
+            let namespace = if namespaced { id.namespace.clone() } else { None };
+            Some(ResourceId { kind, namespace, name: reference["name"].as_str()?.to_owned() })
+        };
+        stored.owner_references().filter_map(owner).collect()
+    }
+
+    /// Follows owners up to the object that nobody owns.
+    pub(super) fn root_of(&self, id: &ResourceId) -> ResourceId {
+        let mut root = id.clone();
+        for _ in 0..8 {
+            match self.owners_of(&root).into_iter().next() {
+                Some(owner) => root = owner,
+                None => break,
+            }
+        }
+        root
+    }
+
+    fn reconcile(&mut self, id: &ResourceId) {
+        let Some(stored) = self.objects.get(id).cloned() else {
+            if id.kind.kind == "CustomResourceDefinition" {
+                self.serve_crds();
+            }
+            return;
+        };
+        if self.is_held(id) {
+            self.scripts.parked.insert(id.clone());
+            return;
+        }
+        if self.is_orphan(&stored) {
+            // An owner is gone: nobody can object to the deletion of what it left.
+            let _ = self.delete(id, None);
+            return;
+        }
+        if stored.is_terminating() {
+            match id.kind.kind.as_str() {
+                "Namespace" => self.drain(id),
+                _ => self.finish_deletion(id),
+            }
+            return;
+        }
+        if self.is_delayed(id, &stored) {
+            self.queue.insert(id.clone());
+            return;
+        }
+        match (id.kind.group.as_str(), id.kind.kind.as_str()) {
+            ("apps", "Deployment") => self.run_deployment(id, &stored),
+            ("apps", "ReplicaSet") => self.run_replica_set(id, &stored),
+            ("apps", "StatefulSet") => self.run_stateful_set(id, &stored),
+            ("apps", "DaemonSet") => self.run_daemon_set(id, &stored),
+            ("batch", "Job") => self.run_job(id, &stored),
+            ("", "Pod") => self.run_pod(id, &stored),
+            ("", "Service") => self.run_service(id, &stored),
+            ("", "PersistentVolumeClaim") => self.run_claim(id, &stored),
+            ("", "Namespace") => self.run_namespace(id),
+            ("autoscaling", "HorizontalPodAutoscaler") => self.run_autoscaler(id, &stored),
+            ("policy", "PodDisruptionBudget") => self.run_budget(id, &stored),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => self.run_crd(id, &stored),
+            _ => {}
+        }
+    }
+
+    fn is_held(&self, id: &ResourceId) -> bool {
+        !self.scripts.held.is_empty() && (self.scripts.held.contains(id) || self.owners_of(id).iter().any(|owner| self.is_held(owner)))
+    }
+
+    fn is_orphan(&self, stored: &Stored) -> bool {
+        let mut owners = stored.owner_references().peekable();
+        owners.peek().is_some()
+            && owners.all(|owner| {
+                let uid = owner["uid"].as_str().unwrap_or_default();
+                let kind = owner["kind"].as_str().unwrap_or_default();
+                let name = owner["name"].as_str().unwrap_or_default();
+                let namespace = stored.text("/metadata/namespace");
+                let alive = |namespace: Option<&str>| {
+                    let group = owner["apiVersion"].as_str().and_then(|version| version.rsplit_once('/')).map_or("", |(group, _)| group);
+                    let id =
+                        ResourceId { kind: GroupKind::new(group, kind), namespace: namespace.map(str::to_owned), name: name.to_owned() };
+                    self.objects.get(&id).is_some_and(|live| live.uid() == uid)
+                };
+                !alive(namespace) && !alive(None)
+            })
+    }
+
+    fn is_delayed(&mut self, id: &ResourceId, stored: &Stored) -> bool {
+        let Some(delay) = self.scripts.delays.get(&id.kind).copied() else { return false };
+        let left = self.scripts.waiting.entry(stored.uid().to_owned()).or_insert(delay);
+        let waits = *left > 0;
+        *left = left.saturating_sub(1);
+        waits
+    }
+
+    /// Changes an object as a controller does; nothing is written when nothing changes.
+    pub(super) fn control(&mut self, id: &ResourceId, subresource: Option<&str>, change: impl FnOnce(&mut Value)) {
+        let Some(mut value) = self.objects.get(id).map(|stored| stored.value.clone()) else { return };
+        change(&mut value);
+        let manager = if id.kind.kind == "Pod" { "kubelet" } else { "kube-controller-manager" };
+        // What a controller writes follows from the object that the server took.
+        let _ = self.update_as(id, &value, manager, subresource);
+    }
+
+    /// Makes an object as a controller does; one that is there stays.
+    pub(super) fn make(&mut self, id: &ResourceId, value: &Value) -> Result<(), ClusterError> {
+        match self.create_as(id, value, "kube-controller-manager") {
+            Ok(_) | Err(ClusterError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records an Event about an object, once for each reason and message.
+    pub(super) fn event(&mut self, subject: &ResourceId, (level, reason, message): (&str, &str, &str)) {
+        let Some(stored) = self.objects.get(subject) else { return };
+        let about = json!({"apiVersion": stored.value["apiVersion"], "kind": subject.kind.kind, "name": subject.name,
+            "namespace": subject.namespace, "uid": stored.uid(), "resourceVersion": stored.value["metadata"]["resourceVersion"]});
+        let namespace = subject.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let suffix = provision_model::Digest::of_bytes(format!("{}{reason}{message}", stored.uid()).as_bytes());
+        let name = format!("{}.{}", subject.name, suffix.short(16));
+        let id = ResourceId::namespaced("", "Event", &namespace, &name);
+        let (now, count) = (self.stamp(), if level == "Warning" { 3 } else { 1 });
+        let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": about, "type": level, "reason": reason, "message": message, "count": count,
+            "firstTimestamp": now, "lastTimestamp": now, "source": {"component": "simulation"}});
+        // Events are best effort on a real cluster too.
+        let _ = self.make(&id, &event);
+    }
+
+    /// Builds the reference by which `id` owns other objects.
+    pub(super) fn reference_to(id: &ResourceId, stored: &Stored) -> Value {
+        json!([{"apiVersion": stored.value["apiVersion"], "kind": id.kind.kind, "name": id.name, "uid": stored.uid(),
+            "controller": true, "blockOwnerDeletion": true}])
+    }
+}
+
+/// Builds `status.conditions`; a condition that did not turn keeps its time.
+pub(super) fn conditions(previous: &Value, now: &str, wanted: &[(&str, &str, &str, &str)]) -> Value {
+    let old = |kind: &str| previous["status"]["conditions"].as_array().into_iter().flatten().find(move |old| old["type"] == kind);
+    let build = |(kind, status, reason, message): &(&str, &str, &str, &str)| {
+        let since =
+            old(kind).filter(|old| old["status"] == *status).map_or_else(|| Value::from(now), |old| old["lastTransitionTime"].clone());
+        let mut condition = json!({"type": kind, "status": status, "lastTransitionTime": since});
+        for (field, text) in [("reason", reason), ("message", message)] {
+            if !text.is_empty() {
+                condition[field] = Value::from(*text);
+            }
+        }
+        condition
+    };
+    Value::from(wanted.iter().map(build).collect::<Vec<_>>())
+}
+
+/// Tells whether a condition of an object is True.
+pub(super) fn is_true(value: &Value, condition: &str) -> bool {
+    value["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["type"] == condition && one["status"] == "True"))
+}
+
+/// Tells whether a label selector (`matchLabels`, or a plain map) selects an object.
+pub(super) fn selects(labels: &Value, object: &Value) -> bool {
+    let wanted = labels.as_object();
+    wanted.is_some_and(|wanted| {
+        !wanted.is_empty()
+            && wanted.iter().all(|(name, value)| object.pointer("/metadata/labels").and_then(|labels| labels.get(name)) == Some(value))
+    })
+}
