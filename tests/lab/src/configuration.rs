@@ -141,6 +141,7 @@ clusterDomain: cluster.local
 clusterDNS: [{DNS_ADDRESS}]
 maxPods: 200
 serializeImagePulls: false
+imagePullCredentialsVerificationPolicy: NeverVerify
 registryPullQPS: 0
 eventRecordQPS: 0
 evictionHard: {{memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}}
