@@ -15,9 +15,8 @@ pub fn owned_fields(live: &Manifest, manager: &str) -> Value {
     live.managed_fields()
         .iter()
         .filter(|entry| is_apply_of(entry, manager))
-        .filter_map(|entry| entry.get("fieldsV1").cloned())
-        .reduce(|all, fields| union(&all, &fields))
-        .unwrap_or_else(|| Value::Object(Map::new()))
+        .filter_map(|entry| entry.get("fieldsV1"))
+        .fold(Value::Object(Map::new()), |all, fields| union(&all, fields))
 }
 
 /// Returns the values of `fields` in `live`, as a tree with the keys of `fields`; what is not there is left out.
@@ -65,9 +64,14 @@ fn leaf(value: &Value, nodes: &[&Value]) -> Value {
 
 /// Lists who else owns fields of `fields`: every writer but server-side apply by `manager`.
 pub fn foreign_owners(live: &Manifest, fields: &Value, manager: &str) -> Vec<FieldOwner> {
+    owners_of(live, &leaf_paths(fields), manager)
+}
+
+/// Lists the paths that a `fieldsV1` holds, each to its end.
+pub fn leaf_paths(fields: &Value) -> Vec<FieldPath> {
     let mut paths = Vec::new();
     leaves(fields, &FieldPath::default(), &mut paths);
-    owners_of(live, &paths, manager)
+    paths
 }
 
 /// Lists who else owns one of `paths`, or something below or a whole above it.
@@ -95,24 +99,42 @@ pub fn covers(fields: &Value, path: &FieldPath) -> bool {
     true
 }
 
-/// Returns `fields` without one field of a map inside a map.
-pub fn without(fields: &Value, outer: &str, inner: &str) -> Value {
+/// Returns `fields` without the field at `path` (keys of maps), and without what is empty then: an emptied map would look like a leaf.
+pub fn without(fields: &Value, path: &[&str]) -> Value {
     let mut fields = fields.clone();
-    if let Some(keys) = fields.get_mut(format!("f:{outer}")).and_then(Value::as_object_mut) {
-        keys.shift_remove(&format!("f:{inner}"));
-    }
+    cut(&mut fields, path);
     fields
+}
+
+/// Tells whether nothing is left.
+fn cut(fields: &mut Value, path: &[&str]) -> bool {
+    let (Some((first, rest)), Some(keys)) = (path.split_first(), fields.as_object_mut()) else { return path.is_empty() };
+    let key = format!("f:{first}");
+    if keys.get_mut(&key).is_some_and(|below| cut(below, rest)) {
+        keys.shift_remove(&key);
+        return keys.keys().all(|key| key == ".");
+    }
+    false
 }
 
 /// Joins two sets of fields.
 pub fn union(left: &Value, right: &Value) -> Value {
+    let mut joined = join(left, right);
+    // At the root an empty map is no leaf: it owns nothing.
+    if let Some(keys) = joined.as_object_mut() {
+        keys.shift_remove(".");
+    }
+    joined
+}
+
+fn join(left: &Value, right: &Value) -> Value {
     let (Some(left), Some(right)) = (left.as_object(), right.as_object()) else { return left.clone() };
     let mut out = left.clone();
     if left.is_empty() != right.is_empty() {
         out.insert(".".to_owned(), Value::Object(Map::new()));
     }
     for (key, below) in right {
-        let joined = out.get(key).map_or_else(|| below.clone(), |mine| union(mine, below));
+        let joined = out.get(key).map_or_else(|| below.clone(), |mine| join(mine, below));
         out.insert(key.clone(), joined);
     }
     Value::Object(out)
@@ -262,12 +284,22 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_cut_out_with_what_is_empty_then() {
+        let fields =
+            json!({"f:metadata": {"f:annotations": {".": {}, "f:a/b": {}}, "f:labels": {"f:a": {}}}, "f:spec": {"f:replicas": {}}});
+        let annotation = without(&fields, &["metadata", "annotations", "a/b"]);
+        assert_eq!(annotation, json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:replicas": {}}}));
+        assert_eq!(without(&annotation, &["spec", "replicas"]), json!({"f:metadata": {"f:labels": {"f:a": {}}}}));
+        assert_eq!(without(&annotation, &["spec", "other"]), annotation);
+    }
+
+    #[test]
     fn joined_fields_hold_both() {
         let leaf = json!({"f:a": {}});
         let deep = json!({"f:a": {"f:b": {}}, "f:c": {}});
         let joined = json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}});
         assert_eq!(union(&leaf, &deep), joined);
         assert_eq!(union(&deep, &leaf), json!({"f:a": {"f:b": {}, ".": {}}, "f:c": {}}));
-        assert_eq!(union(&json!({}), &deep)["f:c"], json!({}));
+        assert_eq!(union(&json!({}), &deep), deep);
     }
 }

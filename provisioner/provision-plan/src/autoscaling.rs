@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use provision_model::{FIELD_MANAGER, FieldPath, Manifest, Observed, ResourceId};
 use serde_json::{Map, Value};
 
-use crate::projection::{covers, owned_fields, owners_of, without};
 use crate::references::scaled_target;
+use provision_model::ownership::{covers, owned_fields, owners_of, without};
 
 /// Tools with which people write; what they scale is drift and no autoscaling.
 const HUMAN_TOOLS: [&str; 6] = ["kubectl", "k9s", "helm", "rancher", "lens", "oc"];

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::compare;
 use crate::context::{Context, Question, State, Why, is_job, without_marks};
-use crate::projection::{foreign_owners, owned_fields, owners_of, project, union};
+use provision_model::ownership::{foreign_owners, owned_fields, owners_of, project, union};
 
 /// What deciding over all objects brings to light.
 #[derive(Default)]
@@ -31,7 +31,6 @@ pub(crate) fn decide(cx: &Context<'_>, object: &DesiredObject, notes: &mut Notes
         State::SameJob(live) => draft.change(Action::Unchanged, Some(live), "same Job"),
         State::FailedJob(live) => draft.change(Action::Replace, Some(live), "failed earlier"),
         State::Terminating(live) => draft.change(Action::Replace, Some(live), "is being deleted"),
-        State::Written(live) => draft.change(Action::Update, Some(live), "written but not recorded"),
         State::OtherRelease(live, release) => {
             let message = format!("{} belongs to release `{release}`", object.id());
             notes.findings.push(
@@ -88,6 +87,7 @@ impl Draft<'_> {
         let reason = match question.why {
             Why::Rendered => "rendered differently".to_owned(),
             Why::SecretValue => "a secret has a new value".to_owned(),
+            Why::NotRecorded => "ours but not recorded".to_owned(),
             Why::Remade => "made again by someone else".to_owned(),
             Why::Adopted => adopted(live, self.object, &mut notes.findings),
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use provision_model::{FieldChange, FieldPath, FieldSegment, Manifest, SecretRef};
 use serde_json::{Map, Value};
 
-use crate::projection::segment;
+use provision_model::ownership::segment;
 
 /// Lists where two projections of the same `fields` differ.
 pub(crate) fn projections(before: &Value, after: &Value, fields: &Value) -> Vec<FieldChange> {

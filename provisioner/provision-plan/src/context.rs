@@ -6,7 +6,7 @@ use provision_model::{
 use serde_json::Value;
 
 use crate::autoscaling::Autoscaling;
-use crate::projection::without;
+use provision_model::ownership::without;
 
 /// Both sides of one plan.
 pub(crate) struct Context<'a> {
@@ -22,8 +22,10 @@ pub(crate) enum Why {
     Rendered,
     /// A secret has another value than the live object.
     SecretValue,
-    /// It is live and nobody's, or ours without a record.
+    /// It is live and nobody's.
     Adopted,
+    /// It is live and ours, but what our write left is not recorded.
+    NotRecorded,
     /// Somebody deleted it and made it again.
     Remade,
 }
@@ -42,8 +44,6 @@ pub(crate) enum State<'a> {
     Terminating(&'a Manifest),
     /// It belongs to the named release.
     OtherRelease(&'a Manifest, &'a str),
-    /// Our write is there, but its result was not recorded.
-    Written(&'a Manifest),
     /// Rendered as recorded.
     Same(&'a Manifest, &'a RecordedObject),
     /// Only the API server can tell.
@@ -94,7 +94,7 @@ impl<'a> Context<'a> {
         let recorded = recorded.filter(|recorded| recorded.uid.is_some());
         let ask = |why| State::Ask(Question { live, recorded, why });
         match recorded {
-            None if written => State::Written(live),
+            None if release.is_some() => ask(Why::NotRecorded),
             None => ask(Why::Adopted),
             Some(recorded) if recorded.uid.as_deref() != live.uid() => ask(Why::Remade),
             Some(_) if !same => ask(Why::Rendered),

@@ -1,20 +1,7 @@
-use provision_model::{Desired, EnvironmentName, Observed, Plan, Policy, RegionName, ReleaseName};
+use provision_model::{Desired, Observed, Plan, Scope};
 
 use crate::leaving::{Contents, Leaving};
 use crate::plan::append_leaving;
-
-/// Which release a plan without a rendered set is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// Environment.
-    pub environment: EnvironmentName,
-    /// Region, if one.
-    pub region: Option<RegionName>,
-    /// Release.
-    pub release: ReleaseName,
-    /// What may be done.
-    pub policy: Policy,
-}
 
 /// Plans the deletion of everything that a release recorded, each object after those that depend on it.
 ///

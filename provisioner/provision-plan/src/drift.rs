@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::autoscaling::Autoscaling;
 use crate::compare;
 use crate::context::is_job;
-use crate::projection::{owners_of, project};
+use provision_model::ownership::{owners_of, project};
 
 /// How one live object differs from what a release left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

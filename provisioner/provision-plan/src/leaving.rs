@@ -64,7 +64,7 @@ impl<'a> Leaving<'a> {
                 None => match self.held(id) {
                     Some(reason) => {
                         findings.push(kept_finding(id, recorded, &reason));
-                        (Action::Unchanged, format!("kept: {reason}"))
+                        (Action::Release, format!("kept: {reason}"))
                     }
                     None => {
                         self.warn_of_losses(id, recorded, findings);

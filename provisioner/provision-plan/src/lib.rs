@@ -13,16 +13,14 @@ mod error;
 pub mod graph;
 mod leaving;
 mod plan;
-mod projection;
 mod references;
 mod selectors;
 mod served;
 mod view;
 
-pub use down::{Scope, plan_down};
+pub use down::plan_down;
 pub use drift::{Drift, DriftKind, DriftedField, drift};
 pub use error::PlanError;
 pub use leaving::{Contents, leaving_namespaces};
 pub use plan::{PlanOptions, needs_prediction, plan, plan_with};
-pub use projection::{foreign_owners, owned_fields, project};
 pub use view::{Segment, Style, plain, view, view_drift};

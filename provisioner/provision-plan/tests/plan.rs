@@ -1,5 +1,6 @@
 //! What plans decide, as data: a small text form of objects (`plan/text.rs`) on a cluster in memory that does server-side apply
 //! (`plan/world.rs`).
+#![expect(clippy::unwrap_used, reason = "a test that can't go on may panic")]
 
 #[path = "plan/apply.rs"]
 mod apply;

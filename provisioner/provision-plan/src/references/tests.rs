@@ -40,15 +40,16 @@ fn a_pod_names_its_account_volumes_and_variables() {
     );
 }
 
+fn object(version: &str, kind: &str, rest: Value) -> Value {
+    let mut value = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x", "namespace": "n"}});
+    if let (Some(value), Value::Object(rest)) = (value.as_object_mut(), rest) {
+        value.extend(rest);
+    }
+    value
+}
+
 #[test]
-fn other_kinds_name_what_they_work_on() {
-    let object = |version: &str, kind: &str, rest: Value| {
-        let mut value = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x", "namespace": "n"}});
-        if let (Some(value), Some(rest)) = (value.as_object_mut(), rest.as_object()) {
-            value.extend(rest.clone());
-        }
-        value
-    };
+fn workloads_bindings_and_autoscalers_name_what_they_work_on() {
     check(
         object(
             "apps/v1",
@@ -73,6 +74,10 @@ fn other_kinds_name_what_they_work_on() {
         ),
         &["StatefulSet/n/w spec.scaleTargetRef"],
     );
+}
+
+#[test]
+fn network_secret_and_webhook_kinds_name_what_they_work_on() {
     check(
         object(
             "networking.k8s.io/v1",

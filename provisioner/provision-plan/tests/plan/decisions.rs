@@ -108,12 +108,12 @@ fn another_releases_object_is_left_alone() {
 }
 
 #[test]
-fn an_unrecorded_write_of_ours_is_recorded_without_a_question() {
+fn an_unrecorded_write_of_ours_is_repeated_to_record_it() {
     let text = "ns n\ncm n/a data.x=1";
     let mut world = World::with(text);
     world.observed.recorded.get_mut(&id("cm:n/a")).unwrap().uid = None;
-    assert_eq!(world.questions(text), 0);
-    assert_eq!(lines(&world.up(text)), ["update ConfigMap/n/a (written but not recorded)"]);
+    assert_eq!(world.questions(text), 1);
+    assert_eq!(lines(&world.up(text)), ["update ConfigMap/n/a (ours but not recorded)"]);
     assert!(world.plan(text).is_empty());
 }
 

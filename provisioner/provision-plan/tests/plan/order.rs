@@ -51,18 +51,13 @@ fn c5_a_chain_is_written_in_order_and_deleted_in_reverse() {
         let recorded = world.observed.recorded.get_mut(&id(object)).unwrap();
         recorded.rendered = recorded.rendered.with_annotations(&[("provision.dev/depends-on", on)]);
     }
-    let scope = scope();
+    let scope = desired("").scope();
     let contents = [("n".to_owned(), vec![])].into();
     let down = provision_plan::plan_down(&scope, &world.observed, &contents);
     check_order(&down);
     assert_eq!(writes(&down), ["Job/n/j", "Deployment/n/d", "ConfigMap/n/c", "Namespace/n"]);
     world.apply(&down);
     assert!(world.observed.live.is_empty() && world.observed.recorded.is_empty());
-}
-
-fn scope() -> provision_plan::Scope {
-    let desired = desired("");
-    provision_plan::Scope { environment: desired.environment, region: None, release: desired.release, policy: desired.policy }
 }
 
 #[test]

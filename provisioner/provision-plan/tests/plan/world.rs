@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use provision_model::ownership::{owned_fields, project};
 use provision_model::{
     Action, ApiResource, ApiSurface, Change, ClusterIdentity, Desired, FIELD_MANAGER, GroupKind, Manifest, Observed, OnRemove, Plan,
     Prediction, RecordedObject, ResourceId,
 };
-use provision_plan::{PlanError, PlanOptions, needs_prediction, owned_fields, plan_with, project};
+use provision_plan::{PlanError, PlanOptions, needs_prediction, plan_with};
 use serde_json::{Value, json};
 
 use crate::apply::apply;
