@@ -1,0 +1,68 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use provision_apply::{SecretError, SecretStore, SecretValue};
+use provision_config::Environment;
+use provision_config::settings::{LocalSecret, SecretEncoding, SecretMode};
+use provision_model::SecretRef;
+use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource};
+
+use crate::args::GlobalArgs;
+use crate::error::CliError;
+
+/// The secret store that the environment asks for.
+pub(crate) enum Secrets {
+    Local(LocalSecrets),
+    External(ExternalSecrets),
+}
+
+impl Secrets {
+    /// Chooses the store; nothing is read or written yet.
+    pub(crate) fn open(global: &GlobalArgs, environment: &Environment) -> Result<Self, CliError> {
+        if environment.settings.secrets.mode == SecretMode::External {
+            return Ok(Self::External(ExternalSecrets));
+        }
+        let mut sources = BTreeMap::new();
+        let mut provided = BTreeMap::new();
+        for (_, reference, local) in environment.secret_items() {
+            let Some(local) = local else { continue };
+            let source = match local {
+                LocalSecret::Environment { variable } => {
+                    if let Ok(value) = std::env::var(&variable) {
+                        provided.insert(variable.clone(), SecretValue::new(value));
+                    }
+                    LocalSource::Provided { variable }
+                }
+                LocalSecret::Generated { bytes, encoding } => {
+                    let encoding = match encoding {
+                        SecretEncoding::Base64 => Encoding::Base64,
+                        SecretEncoding::Hex => Encoding::Hex,
+                    };
+                    LocalSource::Generated { bytes: bytes as usize, encoding }
+                }
+            };
+            sources.insert((reference.path, reference.property), source);
+        }
+        let folder = state_folder(global)?.join("secrets");
+        Ok(Self::Local(LocalSecrets::new(folder, environment.name.as_str(), sources, provided)))
+    }
+}
+
+/// The folder for local state: outside the project, so that a read-only project works.
+fn state_folder(global: &GlobalArgs) -> Result<PathBuf, CliError> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let found = global.state.clone().or_else(|| std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).map(|base| base.join("provision")));
+    found.ok_or_else(|| CliError::Usage {
+        message: "there is no folder for local state: HOME is not set".to_owned(),
+        help: "name one with `--state DIR`".to_owned(),
+    })
+}
+
+impl SecretStore for Secrets {
+    async fn read(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
+        match self {
+            Self::Local(store) => store.read(reference).await,
+            Self::External(store) => store.read(reference).await,
+        }
+    }
+}

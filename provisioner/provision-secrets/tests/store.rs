@@ -1,0 +1,136 @@
+//! The local store: values are made once, kept encrypted, and every damage is told with what to do.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use provision_apply::{SecretError, SecretStore, SecretValue};
+use provision_model::SecretRef;
+use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource};
+
+const CANARY: &str = "canary-7f3a9c51e2";
+
+fn reference(property: &str) -> SecretRef {
+    SecretRef { path: "feature/test".into(), property: property.into(), version: None }
+}
+
+fn store(folder: &Path, provided: &[(&str, &str)]) -> LocalSecrets {
+    let key = |property: &str| ("feature/test".to_owned(), property.to_owned());
+    let sources = BTreeMap::from([
+        (key("token"), LocalSource::Generated { bytes: 32, encoding: Encoding::Hex }),
+        (key("other"), LocalSource::Generated { bytes: 32, encoding: Encoding::Base64 }),
+        (key("url"), LocalSource::Provided { variable: "TEST_URL".into() }),
+    ]);
+    let provided = provided.iter().map(|(name, value)| ((*name).to_owned(), SecretValue::new((*value).to_owned()))).collect();
+    LocalSecrets::new(folder.join("secrets"), "dev", sources, provided)
+}
+
+async fn text(store: &LocalSecrets, property: &str) -> String {
+    store.read(&reference(property)).await.unwrap().expose().to_owned()
+}
+
+/// The whole chain of an error, as `Display` and `Debug` give it.
+fn words(error: &SecretError) -> String {
+    let mut words = format!("{error} {error:?}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        words.push_str(&format!(" | {cause}"));
+        source = cause.source();
+    }
+    words
+}
+
+#[tokio::test]
+async fn a_value_is_made_once_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = text(&store(folder.path(), &[]), "token").await;
+    assert_eq!(first.len(), 64);
+    let other = text(&store(folder.path(), &[]), "other").await;
+    assert_eq!(text(&store(folder.path(), &[]), "token").await, first);
+    assert_ne!(first, other);
+}
+
+#[tokio::test]
+async fn a_given_value_is_kept_and_a_new_one_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = words(&store(folder.path(), &[]).read(&reference("url")).await.unwrap_err());
+    assert!(missing.contains("set the environment variable TEST_URL"), "{missing}");
+    assert_eq!(text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await, CANARY);
+    assert_eq!(text(&store(folder.path(), &[]), "url").await, CANARY);
+    assert_eq!(text(&store(folder.path(), &[("TEST_URL", "newer")]), "url").await, "newer");
+    assert_eq!(text(&store(folder.path(), &[]), "url").await, "newer");
+}
+
+#[tokio::test]
+async fn many_at_a_time_agree_on_one_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async { (text(&store(&path, &[]), "token").await, text(&store(&path, &[]), "other").await) })
+            })
+        })
+        .collect();
+    let values: std::collections::BTreeSet<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(values.len(), 1);
+}
+
+#[tokio::test]
+async fn files_are_owner_only_and_hold_no_plain_value() {
+    let folder = tempfile::tempdir().unwrap();
+    text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder.path().join("secrets")).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", path.display());
+        names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["dev.age", "key.txt", "lock"]);
+}
+
+#[tokio::test]
+async fn every_damage_is_told_with_its_file_and_what_to_do() {
+    type Damage = fn(&Path);
+    let cases: [(&str, Damage, &str); 5] = [
+        ("values cut off", |secrets| std::fs::write(secrets.join("dev.age"), b"age-encryption.org/v1\n").unwrap(), "dev.age is damaged"),
+        ("key lost", |secrets| std::fs::remove_file(secrets.join("key.txt")).unwrap(), "key.txt is lost"),
+        ("key replaced by words", |secrets| std::fs::write(secrets.join("key.txt"), b"hello").unwrap(), "key.txt is damaged"),
+        (
+            "values readable by others",
+            |secrets| std::fs::set_permissions(secrets.join("dev.age"), PermissionsExt::from_mode(0o644)).unwrap(),
+            "chmod 600",
+        ),
+        ("folder readable by others", |secrets| std::fs::set_permissions(secrets, PermissionsExt::from_mode(0o755)).unwrap(), "chmod 700"),
+    ];
+    for (name, damage, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await;
+        damage(&folder.path().join("secrets"));
+        let error = words(&store(folder.path(), &[]).read(&reference("url")).await.unwrap_err());
+        assert!(error.contains(expected), "{name}: {error}");
+        assert!(!error.contains(CANARY), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_told_and_keeps_the_old_values() {
+    let folder = tempfile::tempdir().unwrap();
+    text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await;
+    // A folder in the place of the new file stands for every reason why it can't be written.
+    std::fs::create_dir(folder.path().join("secrets/dev.part")).unwrap();
+    let error = words(&store(folder.path(), &[]).read(&reference("token")).await.unwrap_err());
+    assert!(error.contains("failed to write") && error.contains("dev.age"), "{error}");
+    assert_eq!(text(&store(folder.path(), &[]), "url").await, CANARY);
+}
+
+#[tokio::test]
+async fn external_secrets_are_never_resolved_here() {
+    let error = words(&ExternalSecrets.read(&reference("url")).await.unwrap_err());
+    assert!(error.contains("ExternalSecret"), "{error}");
+}
