@@ -32,6 +32,12 @@ impl fmt::Display for StepName {
     }
 }
 
+impl AsRef<str> for StepName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<String> for StepName {
     fn from(name: String) -> Self {
         Self::new(name)
