@@ -1,0 +1,65 @@
+use jiff::Timestamp;
+use provision_model::Manifest;
+
+use super::context::Context;
+use super::fields::{count, number};
+use super::symptom::Assessment;
+use super::workload;
+
+pub(super) fn assess(subject: &Manifest, context: &Context<'_>, now: Timestamp) -> Assessment {
+    if subject.text("/spec/updateStrategy/type") == Some("OnDelete") {
+        return by_hand(subject);
+    }
+    let pods = context.owned(subject, "Pod");
+    let updated: Vec<_> = match subject.text("/status/updateRevision") {
+        Some(revision) => {
+            pods.into_iter().filter(|pod| pod.label("controller-revision-hash").is_none_or(|hash| hash == revision)).collect()
+        }
+        None => pods,
+    };
+    workload::conclude(by_counts(subject), subject, &updated, (context, now))
+}
+
+/// With `OnDelete` the controller replaces no pod by itself, so there is nothing to wait for.
+fn by_hand(subject: &Manifest) -> Assessment {
+    let (total, updated) = (count(subject, "/status/replicas"), count(subject, "/status/updatedReplicas"));
+    let revisions = (subject.text("/status/currentRevision"), subject.text("/status/updateRevision"));
+    if revisions.0 != revisions.1 && total > updated {
+        let old = total - updated;
+        return Assessment::current(format!("warning: {old} pods are still on the old revision; they change when someone deletes them"));
+    }
+    Assessment::current("its pods change only when someone deletes them")
+}
+
+fn by_counts(subject: &Manifest) -> Assessment {
+    let wanted = number(subject, "/spec/replicas").unwrap_or(1);
+    let [total, ready, current, updated, available] =
+        ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"]
+            .map(|field| count(subject, &format!("/status/{field}")));
+    if wanted > total {
+        return Assessment::in_progress(format!("{total} of {wanted} pods are made"));
+    }
+    if wanted > ready {
+        return Assessment::in_progress(format!("{ready} of {wanted} pods are ready"));
+    }
+    if total > wanted {
+        return Assessment::in_progress(format!("{} pods too many are still ending", total - wanted));
+    }
+    if count(subject, "/spec/minReadySeconds") > 0 && wanted > available {
+        return Assessment::in_progress(format!("{available} of {wanted} pods are available"));
+    }
+    if let Some(partition) = number(subject, "/spec/updateStrategy/rollingUpdate/partition") {
+        if updated < wanted - partition {
+            return Assessment::in_progress(format!("{updated} of {} pods are of the new revision", wanted - partition));
+        }
+        let note = if partition > 0 { format!("; {partition} stay on the old revision by its partition") } else { String::new() };
+        return Assessment::current(format!("{ready} of {wanted} pods are ready{note}"));
+    }
+    if wanted > current {
+        return Assessment::in_progress(format!("{current} of {wanted} pods are of the current revision"));
+    }
+    if subject.text("/status/currentRevision") != subject.text("/status/updateRevision") {
+        return Assessment::in_progress("the new revision is still being rolled out");
+    }
+    Assessment::current(format!("{ready} of {wanted} pods are ready"))
+}
