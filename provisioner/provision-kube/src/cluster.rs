@@ -2,8 +2,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Request;
 use http::request::Builder;
-use provision_apply::{Access, Cluster, ClusterError, Deletion, FIELD_MANAGER, Listing, RequestCounts, ServiceAnswer, Watching, WriteMode};
-use provision_model::{ApiResource, ApiSurface, ClusterIdentity, Manifest, ResourceId};
+use provision_apply::{Access, Cluster, ClusterError, Deletion, Listing, RequestCounts, ServiceAnswer, Watching, WriteMode};
+use provision_model::{ApiResource, ApiSurface, ClusterIdentity, FIELD_MANAGER, Manifest, ResourceId};
 use serde_json::{Value, json};
 
 use crate::connect::{ConnectError, Connection, client};
