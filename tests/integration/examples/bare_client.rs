@@ -26,7 +26,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
     let started = Instant::now();
-    stream::iter(&objects).map(|object| cluster.apply(object, WriteMode::Persist)).buffer_unordered(32).try_for_each(|_| async { Ok(()) }).await?;
+    stream::iter(&objects)
+        .map(|object| cluster.apply(object, WriteMode::Persist))
+        .buffer_unordered(32)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
     let elapsed = started.elapsed().as_secs_f64();
     std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{elapsed:.2}\n"))?;
     Ok(())

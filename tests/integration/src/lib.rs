@@ -49,6 +49,16 @@ impl World {
         name
     }
 
+    /// Sends a process of the test what Ctrl-C sends.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    #[expect(clippy::expect_used, reason = "the test's own process")]
+    pub fn interrupt(&self, pid: u32) {
+        let status = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().expect("kill");
+        assert!(status.success());
+    }
+
     /// Deletes a test's namespace; its content goes with it.
     ///
     /// # Panics
@@ -66,6 +76,17 @@ impl World {
 #[expect(clippy::expect_used, reason = "the test's own data")]
 pub fn manifest(value: Value) -> Manifest {
     Manifest::try_from(value).expect("a manifest")
+}
+
+/// Unpacks a record's blob: base 64 of zstd.
+///
+/// # Panics
+/// When it is something else.
+#[expect(clippy::expect_used, reason = "a record in another form must fail the test")]
+pub fn unpack(blob: &str) -> String {
+    use base64::Engine;
+    let packed = base64::engine::general_purpose::STANDARD.decode(blob).expect("base 64");
+    String::from_utf8(zstd::decode_all(packed.as_slice()).expect("zstd")).expect("text")
 }
 
 /// Waits until `probe` gives something, at most 60 s.

@@ -54,7 +54,8 @@ async fn failures(world: &World, test: &str, template: &str) -> (Vec<Value>, Dur
 }
 
 fn cause_of<'f>(failures: &'f [Value], name: &str) -> &'f Value {
-    let found = failures.iter().find(|failure| failure["resource"].as_str().is_some_and(|resource| resource.ends_with(&format!("/{name}"))));
+    let found =
+        failures.iter().find(|failure| failure["resource"].as_str().is_some_and(|resource| resource.ends_with(&format!("/{name}"))));
     found.unwrap_or_else(|| panic!("no failure of {name} in {failures:?}"))
 }
 
@@ -109,7 +110,8 @@ spec:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_probe_and_a_deadline_end_only_their_own_object() {
     let world = World::start().await;
-    let probe = shell("sleep 1000").to_owned() + "\n        readinessProbe: {exec: {command: [/bin/busybox, \"false\"]}, periodSeconds: 1, failureThreshold: 2}";
+    let probe = shell("sleep 1000").to_owned()
+        + "\n        readinessProbe: {exec: {command: [/bin/busybox, \"false\"]}, periodSeconds: 1, failureThreshold: 2}";
     let (failures, _) = failures(&world, "probe", &deployment("probe", &probe)).await;
     let verdict = &cause_of(&failures, "probe")["verdict"];
     assert_eq!(verdict["cause"], "probe", "{verdict}");

@@ -1,6 +1,9 @@
 //! Tests on real parts; one binary, so that the lab is brought up once.
 
 mod api_server;
+mod canary;
 mod causes;
-mod life;
+mod faults;
+mod kill;
 mod lab_parts;
+mod life;

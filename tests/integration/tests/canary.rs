@@ -1,0 +1,118 @@
+//! Secret values appear in no output and no record, in no encoding, of good and of failing runs.
+
+use integration::{Project, World};
+use provision_apply::Cluster;
+use provision_model::GroupKind;
+
+const CANARY: &str = "canary/7f3a9c51+e2~b8 d4";
+
+/// The canary as it is, in base 64, in a URL and in JSON, each without the parts that depend on its surroundings.
+fn encodings() -> Vec<String> {
+    let bytes = CANARY.as_bytes();
+    let url: String = bytes
+        .iter()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(*byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    let base64 = |skip: usize| {
+        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let groups = bytes[skip..].chunks_exact(3);
+        groups
+            .flat_map(|group| {
+                let word = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
+                [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(word >> shift & 63) as usize]))
+            })
+            .collect::<String>()
+    };
+    vec![CANARY.to_owned(), url, base64(0), base64(1), base64(2), CANARY.replace('/', "\\/")]
+}
+
+fn clean(what: &str, text: &str) {
+    for encoding in encodings() {
+        assert!(!text.contains(&encoding), "{what} holds the canary as {encoding}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_output_and_no_record_holds_a_secret_value() {
+    let world = World::start().await;
+    let namespace = world.namespace("canary").await;
+    let project = Project::new(world.lab.kubeconfig(), "canary", &namespace);
+    let template = |command: &str| {
+        format!(
+            r#"
+apiVersion: v1
+kind: Secret
+metadata: {{name: secrets, namespace: NAMESPACE}}
+data: {{URL: "{{{{ secret('DATABASE_URL') }}}}"}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: NAMESPACE}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: main
+        image: lab.local/busybox:1
+        imagePullPolicy: Never
+        command: [/bin/busybox, sh, -c, {command:?}]
+        envFrom: [{{secretRef: {{name: secrets}}}}]
+"#
+        )
+    };
+    let run = |arguments: &[&str], code: i32| {
+        let mut command = project.command(&[arguments, &["--env", "canary"]].concat());
+        let output = command.env("PROVISION_DEV_DATABASE_URL", CANARY).env("RUST_LOG", "trace").output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        clean(&arguments.join(" "), &text);
+        text
+    };
+    project.template(&template("sleep 1000"));
+    run(&["plan"], 0);
+    run(&["plan", "-o", "json"], 0);
+    run(&["render"], 0);
+    run(&["up", "--yes", "-o", "json"], 0);
+    let secret = provision_model::ResourceId::namespaced("", "Secret", &namespace, "secrets");
+    let live = world.cluster.get(&secret).await.unwrap().unwrap();
+    assert!(encodings()[2..5].iter().any(|encoding| live.text("/data/URL").unwrap().contains(encoding)), "the Secret itself has the value");
+
+    // A container that prints its secret and dies: the log lines in the report are masked.
+    project.template(&template("echo url is $URL; exit 3"));
+    let failed = run(&["up", "--yes", "-o", "json"], 1);
+    assert!(failed.contains("url is"), "{failed}");
+    let failed = run(&["up", "--yes"], 1);
+    assert!(failed.contains("url is"), "{failed}");
+
+    // Drift of the Secret shows fingerprints.
+    world
+        .lab
+        .kubectl(&["patch", "secret", "secrets", "-n", &namespace, "--type=merge", "-p", r#"{"stringData":{"URL":"other"}}"#])
+        .unwrap();
+    let drift = run(&["drift"], 3);
+    assert!(drift.contains("fp:"), "{drift}");
+    run(&["status"], 1);
+    run(&["history", "-o", "json"], 0);
+    records_are_clean(&world).await;
+    run(&["down", "--yes"], 0);
+    world.forget(&namespace).await;
+}
+
+/// Opens every record of the release in the cluster.
+async fn records_are_clean(world: &World) {
+    let api = world.cluster.api().await.unwrap();
+    let kind = api.find(&GroupKind::new("", "ConfigMap"), None).unwrap();
+    let records = world.cluster.list(kind, Some("provision-system")).await.unwrap().items;
+    assert!(!records.is_empty());
+    for record in records {
+        clean(record.name(), &record.value().to_string());
+        let blobs = record.value().get("binaryData").and_then(serde_json::Value::as_object).into_iter().flatten();
+        for (name, blob) in blobs {
+            let plain = integration::unpack(blob.as_str().unwrap());
+            clean(&format!("{} {name}", record.name()), &plain);
+        }
+    }
+}
