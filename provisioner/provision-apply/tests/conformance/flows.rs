@@ -13,7 +13,7 @@ use super::table::name_of;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Checks every flow in a namespace of its own.
-pub async fn check(cluster: &impl Cluster, namespace: &str) {
+pub(crate) async fn check(cluster: &impl Cluster, namespace: &str) {
     apply(cluster, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await.unwrap();
     deletion_waits_for_finalizers(cluster, namespace).await;
     dependents_go_with_their_owner(cluster, namespace).await;

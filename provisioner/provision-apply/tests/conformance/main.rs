@@ -2,6 +2,7 @@
 
 mod flows;
 mod rules;
+mod simulation;
 mod table;
 
 use provision_apply::MemoryCluster;

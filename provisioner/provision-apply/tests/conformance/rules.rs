@@ -9,7 +9,7 @@ use super::table::Step::{Apply, Create, DryRun, Update, UpdateAsIs};
 use super::table::{Rule, rule, violations};
 
 /// Checks every rule in a namespace of its own.
-pub async fn check(cluster: &impl Cluster, namespace: &str) {
+pub(crate) async fn check(cluster: &impl Cluster, namespace: &str) {
     let home = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
     cluster.apply(&Manifest::try_from(home).unwrap(), WriteMode::Persist).await.unwrap();
     let mut found = Vec::new();

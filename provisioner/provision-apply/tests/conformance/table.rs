@@ -5,7 +5,7 @@ use provision_model::Manifest;
 use serde_json::{Value, json};
 
 /// What is asked of the server.
-pub enum Step {
+pub(crate) enum Step {
     /// Server-side apply.
     Apply(Value),
     /// Server-side apply that is not kept.
@@ -19,7 +19,7 @@ pub enum Step {
 }
 
 /// What must hold of the answer.
-pub enum Expect {
+pub(crate) enum Expect {
     /// It is accepted.
     Accepted,
     /// It is refused with this kind of error.
@@ -41,20 +41,20 @@ pub enum Expect {
 }
 
 /// One rule.
-pub struct Rule {
+pub(crate) struct Rule {
     /// What holds.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What is done, and what is expected each time.
-    pub steps: Vec<(Step, Vec<Expect>)>,
+    pub(crate) steps: Vec<(Step, Vec<Expect>)>,
 }
 
 /// Builds a rule.
-pub fn rule(name: &'static str, steps: Vec<(Step, Vec<Expect>)>) -> Rule {
+pub(crate) fn rule(name: &'static str, steps: Vec<(Step, Vec<Expect>)>) -> Rule {
     Rule { name, steps }
 }
 
 /// Carries out one rule and returns what did not hold.
-pub async fn violations(cluster: &impl Cluster, rule: &Rule) -> Vec<String> {
+pub(crate) async fn violations(cluster: &impl Cluster, rule: &Rule) -> Vec<String> {
     let mut found = Vec::new();
     let mut last: Option<Manifest> = None;
     for (number, (step, expected)) in rule.steps.iter().enumerate() {
@@ -124,7 +124,7 @@ fn owns(object: &Manifest, operation: &str, path: &[&str]) -> bool {
 }
 
 /// Names the kind of an error.
-pub fn name_of(error: &ClusterError) -> &'static str {
+pub(crate) fn name_of(error: &ClusterError) -> &'static str {
     match error {
         ClusterError::NotFound { .. } => "NotFound",
         ClusterError::AlreadyExists { .. } => "AlreadyExists",

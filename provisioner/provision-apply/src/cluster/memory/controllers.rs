@@ -19,7 +19,7 @@ use super::state::{State, Stored};
 use crate::ClusterError;
 
 /// Steps after which the controllers give up on coming to rest.
-const MOST_STEPS: usize = 200_000;
+const MOST_STEPS: usize = 50_000;
 
 /// What tests told the controllers.
 #[derive(Debug, Default)]

@@ -115,14 +115,14 @@ impl State {
                 crate::ClusterError::Quota { message, .. } | crate::ClusterError::Admission { message, .. } => message,
                 other => other.to_string(),
             };
-            return Err(format!("Error creating: pods \"{}\" is forbidden: {message}", pod.name));
+            return Err(format!("Error creating: pods \"{}-\" is forbidden: {message}", owner.name));
         }
         let template = &stored.value["spec"]["template"];
         let account = template["spec"]["serviceAccountName"].as_str().unwrap_or("default").to_owned();
         if !self.objects.contains_key(&ResourceId::namespaced("", "ServiceAccount", namespace, &account)) {
             return Err(format!(
-                "Error creating: pods \"{}\" is forbidden: error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found",
-                pod.name
+                "Error creating: pods \"{}-\" is forbidden: error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found",
+                owner.name
             ));
         }
         let mut value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod.name, "namespace": namespace,
