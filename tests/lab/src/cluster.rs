@@ -14,11 +14,14 @@ use crate::error::{FileContext, LabError};
 use crate::image::{busybox_files, pack};
 use crate::os_process::{ProcessRef, poll};
 use crate::region::Region;
-use crate::servers::containerd_socket;
+use crate::servers::{DNS_ADDRESS, containerd_socket};
 use crate::tools::Tools;
 use crate::volumes;
 
 const ADDONS: &str = include_str!("../manifests/addons.yaml");
+
+/// Servers that wait for their rights in the cluster: refused at first, they would ask again only after a long pause.
+pub(crate) const FURNISHED_FIRST: [&str; 2] = ["coredns", "metrics-server"];
 
 /// Runs kubectl as the user of `kubeconfig` and returns what it printed.
 pub(crate) fn kubectl<S: AsRef<OsStr>>(tools: &Tools, kubeconfig: &Path, args: &[S]) -> Result<String, LabError> {
@@ -53,20 +56,22 @@ impl Cluster<'_> {
         poll(limit, || self.is_ready()).ok_or_else(|| self.late("the API server was not ready", limit))
     }
 
-    /// Applies the add-ons' CRDs, the lab's own objects and the volumes; a repeat changes nothing.
+    /// Applies the lab's own objects, the volumes and the add-ons' CRDs; a repeat changes nothing.
     pub(crate) fn furnish(self) -> Result<(), LabError> {
-        let objects = self.region.path("conf/objects.yaml");
-        let text = format!("{ADDONS}{}", volumes::manifests(self.region)?);
-        fs::write(&objects, text).on("write", &objects)?;
         let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=lab"].map(OsStr::new);
+        let objects = self.region.path("conf/objects.yaml");
+        let text = format!("{ADDONS}---\n{}{}", self.metrics_api()?, volumes::manifests(self.region)?);
+        fs::write(&objects, text).on("write", &objects)?;
+        self.kubectl(&[&apply[..], &[OsStr::new("-f"), objects.as_os_str()]].concat())?;
+        for server in FURNISHED_FIRST {
+            let hold = self.region.path("hold").join(server);
+            if hold.exists() {
+                fs::remove_file(&hold).on("remove", &hold)?;
+            }
+        }
         let crds = self.tools.crds();
         let complete = [OsStr::new("--recursive"), OsStr::new("-f"), crds.as_os_str()];
-        self.kubectl(&[&apply[..], &complete].concat())?;
-        self.kubectl(&[&apply[..], &[OsStr::new("-f"), objects.as_os_str()]].concat())?;
-        let metrics = self.region.path("conf/metrics-api.yaml");
-        fs::write(&metrics, self.metrics_api()?).on("write", &metrics)?;
-        self.kubectl(&[&apply[..], &[OsStr::new("-f"), metrics.as_os_str()]].concat())?;
-        Ok(())
+        self.kubectl(&[&apply[..], &complete].concat()).map(drop)
     }
 
     /// The entry of the metrics API, with the authority that vouches for its server.
@@ -89,8 +94,9 @@ spec:
         ))
     }
 
-    /// Waits until pods can be created: the node is ready, the default service account exists, all APIs answer.
-    pub(crate) fn wait_usable(self, limit: Duration) -> Result<(), LabError> {
+    /// Waits until pods can be created and find each other: the node is ready, the default service account exists, all APIs
+    /// and the name server answer.
+    pub(crate) fn wait_usable(self, first: ProcessRef, limit: Duration) -> Result<(), LabError> {
         let conditions: [(&str, &[&str]); 4] = [
             ("the CRDs were not established", &["--for=condition=Established", "crd", "--all"]),
             ("the node was not ready", &["--for=condition=Ready", "node/node1"]),
@@ -101,7 +107,9 @@ spec:
             let met = || self.kubectl(&[&["wait", "--timeout=10s"], args].concat()).is_ok();
             poll(limit, met).ok_or_else(|| self.late(what, limit))?;
         }
-        Ok(())
+        let name = "kubernetes.default.svc.cluster.local";
+        let answers = || enter(first, &["/bin/busybox", "nslookup", "-type=a", name, DNS_ADDRESS]).is_ok();
+        poll(limit, answers).ok_or_else(|| self.late("the name server did not answer", limit))
     }
 
     /// Gives containerd the images that the lab itself needs.
@@ -133,12 +141,17 @@ spec:
     pub(crate) fn ctr(self, first: ProcessRef, args: &[&str]) -> Result<String, LabError> {
         let ctr = self.tools.program("ctr")?.display().to_string();
         let socket = containerd_socket().display().to_string();
-        let target = first.pid.to_string();
-        let enter = ["--target", &target, "--mount", "--net", "--uts", "--ipc", "--pid", &ctr];
-        run_program("nsenter", [&enter[..], &["--address", &socket, "--namespace", "k8s.io"], args].concat())
+        enter(first, &[&[ctr.as_str(), "--address", &socket, "--namespace", "k8s.io"], args].concat())
     }
 
     fn late(self, what: &str, limit: Duration) -> LabError {
         LabError::Deadline { what: what.to_owned(), seconds: limit.as_secs(), logs: self.region.logs() }
     }
+}
+
+/// Runs a program inside the region.
+fn enter(first: ProcessRef, command: &[&str]) -> Result<String, LabError> {
+    let target = first.pid.to_string();
+    let enter = ["--target", &target, "--mount", "--net", "--uts", "--ipc", "--pid"];
+    run_program("nsenter", [&enter[..], command].concat())
 }

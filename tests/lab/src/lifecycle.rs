@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, FURNISHED_FIRST};
 use crate::error::{FileContext, LabError};
 use crate::first::read_ports;
 use crate::os_process::{ProcessRef, poll};
@@ -55,7 +55,7 @@ pub fn up(region: &Region, tools: &Tools, say: &dyn Fn(&str)) -> Result<(), LabE
     say("API server ready");
     cluster.furnish()?;
     say("CRDs, storage classes and add-ons applied");
-    cluster.wait_usable(Duration::from_secs(60))?;
+    cluster.wait_usable(first, Duration::from_secs(60))?;
     write_new(&region.path("usable"), tools.bin().display().to_string().as_bytes())?;
     say("cluster usable");
     Ok(())
@@ -146,6 +146,10 @@ fn prepare(region: &Region, tools: &Tools) -> Result<(), LabError> {
             fs::remove_dir_all(&path).on("remove", &path)?;
         }
         fs::create_dir_all(&path).on("create", &path)?;
+    }
+    for server in FURNISHED_FIRST {
+        let hold = region.path("hold").join(server);
+        fs::write(&hold, "").on("write", &hold)?;
     }
     configuration::write_all(region)?;
     write_new(&region.path("conf/tools"), tools.bin().display().to_string().as_bytes())?;
