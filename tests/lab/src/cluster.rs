@@ -101,7 +101,7 @@ spec:
             ("the CRDs were not established", &["--for=condition=Established", "crd", "--all"]),
             ("the node was not ready", &["--for=condition=Ready", "node/node1"]),
             ("the default service account was not there", &["--for=create", "serviceaccount/default"]),
-            ("the metrics API was not available", &["--for=condition=Available", "apiservice", "--all"]),
+            ("the metrics API was not available", &["--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io"]),
         ];
         for (what, args) in conditions {
             let met = || self.kubectl(&[&["wait", "--timeout=10s"], args].concat()).is_ok();

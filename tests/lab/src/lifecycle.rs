@@ -30,7 +30,7 @@ pub enum State {
 
 /// Brings the region up, or finds that it is.
 ///
-/// What a killed run left is ended first; the data of etcd, registry and database stays. `say` hears what is done.
+/// One that was usable and doesn't answer gets 30 s. What a killed run left is ended first; the data of etcd, registry and database stays. `say` hears what is done.
 ///
 /// # Errors
 /// [`LabError::NotRoot`] at once without root; [`LabError::NotInstalled`] if a program is missing; [`LabError::Deadline`] if a
@@ -38,8 +38,13 @@ pub enum State {
 pub fn up(region: &Region, tools: &Tools, say: &dyn Fn(&str)) -> Result<(), LabError> {
     check_requirements(tools)?;
     let _lock = lock(region)?;
+    let patience = Duration::from_secs(30);
     match state(region, tools) {
         State::Up(_) if made_with(region, tools) => return Ok(()),
+        // Somebody may be using it: a server that crashed is started again, a busy machine answers late.
+        State::Starting(_) if made_with(region, tools) && (Cluster { region, tools }).wait_ready(patience).is_ok() => {
+            return Ok(());
+        }
         State::Absent => {}
         State::Dead | State::Starting(_) | State::Up(_) => {
             say("ends what an earlier run left");
