@@ -2,9 +2,11 @@
 //!
 //! Pure apart from [`Sources::read`], which reads the files of a project; equal sources give equal bytes.
 
+mod check;
 mod merge;
 mod path;
 mod problem;
+mod render;
 mod resolve;
 pub mod settings;
 mod shape;
@@ -13,6 +15,7 @@ mod suggest;
 mod tree;
 
 pub use problem::{ConfigErrors, Excerpt, Problem};
+pub use render::{Provenance, RenderInputs, Rendered, Renderer, render};
 pub use resolve::{Environment, Layered, Selection, ValueEntry, resolve};
 pub use settings::Settings;
 pub use shape::json_schema;

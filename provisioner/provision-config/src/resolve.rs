@@ -3,6 +3,7 @@
 mod overrides;
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use provision_model::{EnvironmentName, Finding, Origin, Policy, RegionName, ReleaseName, SecretRef};
 use serde::Serialize;
@@ -39,7 +40,7 @@ pub struct Environment {
     /// The settings.
     pub settings: Settings,
     /// The settings as templates see them: defaults filled in, what is not set is null.
-    pub values: Value,
+    pub values: Arc<Value>,
     pub(crate) tree: Tree,
     pub(crate) root: NodeId,
 }
@@ -92,7 +93,7 @@ pub fn resolve(sources: &Sources, selection: &Selection) -> Result<Environment, 
         .map_err(|error| ConfigErrors::one(sources, Finding::fatal("settings", format!("the settings do not fit: {error}"))))?;
     let values = serde_json::to_value(&settings)
         .map_err(|error| ConfigErrors::one(sources, Finding::fatal("settings", format!("the settings are no JSON: {error}"))))?;
-    Ok(Environment { name, region, release, settings, values, tree, root })
+    Ok(Environment { name, region, release, settings, values: Arc::new(values), tree, root })
 }
 
 fn names(sources: &Sources, selection: &Selection) -> Result<(EnvironmentName, Option<RegionName>), Finding> {
@@ -226,10 +227,17 @@ impl Environment {
         }
     }
 
+    /// Finds the line that sets a value, or the nearest one around it.
+    pub(crate) fn origin_of(&self, path: &str) -> Option<Origin> {
+        let steps = path::parse(path).ok()?;
+        let node = steps.iter().try_fold(self.root, |node, (step, _)| self.tree.step(node, step))?;
+        Some(self.tree.origin(self.tree.node(node).place))
+    }
+
     /// Lists what each layer set, newest first.
     pub(crate) fn layered(&self, node: NodeId) -> Vec<Layered> {
         let read = |node: NodeId| Layered {
-            value: Walk::new(&self.tree, &[], missing_allowed(true)).value(node, &Shape::Any, ""),
+            value: self.tree.json(node),
             origin: self.tree.origin(self.tree.node(node).place),
         };
         self.tree.history(node).into_iter().map(read).collect()

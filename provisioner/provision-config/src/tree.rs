@@ -4,6 +4,7 @@ mod read;
 mod scalar;
 
 use provision_model::Origin;
+use serde_json::Value;
 
 use crate::path::Step;
 
@@ -101,6 +102,16 @@ impl Tree {
         match &self.node(id).content {
             Content::Scalar { text, .. } => Some(text),
             Content::Map(_) | Content::List(_) => None,
+        }
+    }
+
+    /// Returns a node as JSON, plain scalars by the core schema.
+    pub(crate) fn json(&self, id: NodeId) -> Value {
+        match &self.node(id).content {
+            Content::Scalar { text, plain: true } => plain_value(text),
+            Content::Scalar { text, plain: false } => Value::from(text.as_str()),
+            Content::List(items) => items.iter().map(|item| self.json(*item)).collect(),
+            Content::Map(entries) => Value::Object(entries.iter().map(|entry| (entry.key.clone(), self.json(entry.value))).collect()),
         }
     }
 

@@ -37,7 +37,7 @@ impl<'t> Walk<'t> {
         match (shape, &self.tree.node(node).content) {
             (Shape::Nullable(_), Content::Scalar { text, plain: true }) if is_plain_null(text) => Value::Null,
             (Shape::Nullable(inner), _) => self.value(node, inner, path),
-            (Shape::Any, _) => self.any(node),
+            (Shape::Any, _) => self.tree.json(node),
             (Shape::Map { fields, .. }, Content::Map(entries)) => {
                 let value = self.map(shape, entries, path);
                 let complain = !self.missing.0;
@@ -60,15 +60,6 @@ impl<'t> Walk<'t> {
             (Shape::OneOf(shapes), _) => self.one_of(node, shape, shapes, path),
             (_, Content::Scalar { text, plain }) => self.scalar(node, shape, (text, *plain), path),
             _ => self.wrong_type(node, shape, path),
-        }
-    }
-
-    fn any(&self, node: NodeId) -> Value {
-        match &self.tree.node(node).content {
-            Content::Scalar { text, plain: true } => plain_value(text),
-            Content::Scalar { text, plain: false } => Value::from(text.as_str()),
-            Content::List(items) => Value::Array(items.iter().map(|item| self.any(*item)).collect()),
-            Content::Map(entries) => Value::Object(entries.iter().map(|entry| (entry.key.clone(), self.any(entry.value))).collect()),
         }
     }
 
@@ -171,7 +162,7 @@ impl<'t> Walk<'t> {
                 let text = self.tree.text(value).unwrap_or_default().to_owned();
                 self.at(value, "wrong-value", format!("`{}` is `{text}`; expected one of {known}", path::join(path, tag)), None)
             }
-            None if self.missing.0 => self.any(node),
+            None if self.missing.0 => self.tree.json(node),
             None => self.at(node, "missing-key", format!("`{path}` needs the key `{tag}`, one of {known}"), None),
         }
     }

@@ -1,0 +1,153 @@
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use provision_model::{DesiredObject, Finding, ResourceId, Severity};
+use serde_json::Value as Json;
+
+use super::facts::{Facts, Reference, Target};
+use super::{Problem, group_of, is_cluster_scoped};
+use crate::Environment;
+use crate::suggest::nearest;
+
+/// Kinds that clusters usually bring; a missing one is only worth a warning.
+const USUALLY_PROVIDED: [&str; 10] =
+    ["Namespace", "StorageClass", "PriorityClass", "IngressClass", "GatewayClass", "ClusterIssuer", "Issuer", "ClusterSecretStore", "SecretStore", "ClusterRole"];
+
+/// Checks that everything that objects name is in the set or provided by the cluster.
+pub(super) fn check(
+    objects: &[DesiredObject],
+    facts: &[&Facts],
+    index: &HashMap<ResourceId, usize>,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) {
+    let world = World::new(objects, facts, index, environment);
+    for (place, (object, facts)) in objects.iter().zip(facts).enumerate() {
+        for reference in facts.references.iter().filter(|reference| !reference.optional) {
+            if let Some(finding) = world.check(object, reference) {
+                problems.push(Problem { object: Some(place), pointer: Some(reference.pointer.clone()), finding: finding.on(object.id()) });
+            }
+        }
+        for dependency in &object.depends_on {
+            if !index.contains_key(&dependency.target) && !world.provided.contains(&dependency.target) {
+                let kind = &dependency.target.kind.kind;
+                let names = index.keys().filter(|id| id.kind.kind == *kind).map(|id| id.name.as_str());
+                let mut finding = Finding::fatal("dangling-reference", format!("{} depends on {}, which is not rendered", object.id(), dependency.target));
+                finding.help = nearest(&dependency.target.name, names).map(|near| format!("did you mean `{near}`?"));
+                let finding = finding.on(object.id()).at(dependency.origin.clone());
+                problems.push(Problem { object: Some(place), pointer: None, finding });
+            }
+        }
+    }
+}
+
+type Labels = BTreeMap<String, String>;
+
+struct World<'w> {
+    objects: &'w [DesiredObject],
+    index: &'w HashMap<ResourceId, usize>,
+    /// Pods by namespace.
+    pods: HashMap<&'w str, Vec<&'w (Labels, Vec<String>)>>,
+    /// Secrets that others make, by namespace and name.
+    made: HashSet<(String, String)>,
+    provided: HashSet<ResourceId>,
+}
+
+impl<'w> World<'w> {
+    fn new(objects: &'w [DesiredObject], facts: &[&'w Facts], index: &'w HashMap<ResourceId, usize>, environment: &Environment) -> Self {
+        let mut pods: HashMap<&str, Vec<_>> = HashMap::new();
+        let mut made = HashSet::new();
+        for (object, facts) in objects.iter().zip(facts) {
+            let namespace = object.manifest.namespace().unwrap_or_default();
+            if let Some(pod) = &facts.pods {
+                pods.entry(namespace).or_default().push(pod);
+            }
+            made.extend(facts.makes_secrets.iter().map(|name| (namespace.to_owned(), name.clone())));
+        }
+        let home = &environment.settings.platform.namespace;
+        let provided = environment.settings.provided.objects.iter().filter_map(|text| provided(text, home)).collect();
+        Self { objects, index, pods, made, provided }
+    }
+
+    fn check(&self, object: &DesiredObject, reference: &Reference) -> Option<Finding> {
+        let own = object.manifest.namespace();
+        match &reference.target {
+            Target::Named { group, kind, namespace, name } => {
+                // An empty namespace stands for the object's own.
+                let namespace = namespace.as_deref().map(|namespace| if namespace.is_empty() { own.unwrap_or_default() } else { namespace });
+                self.named(group, kind, namespace, name)
+            }
+            Target::Key { kind, name, key } => self.key(kind, own.unwrap_or_default(), name, key),
+            Target::Pods { labels, strict } => self.pods(labels, own.unwrap_or_default(), *strict),
+            Target::ServicePort { service, namespace, port } => self.port(namespace.as_deref().or(own).unwrap_or_default(), service, port),
+        }
+    }
+
+    fn named(&self, group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<Finding> {
+        let id = match namespace.filter(|_| !is_cluster_scoped(kind)) {
+            Some(namespace) => ResourceId::namespaced(group, kind, namespace, name),
+            None => ResourceId::cluster(group, kind, name),
+        };
+        let made = kind == "Secret" && self.made.contains(&(namespace.unwrap_or_default().to_owned(), name.to_owned()));
+        let built_in = kind == "Namespace" && matches!(name, "default" | "kube-system" | "kube-public" | "kube-node-lease");
+        if made || built_in || self.index.contains_key(&id) || self.provided.contains(&id) {
+            return None;
+        }
+        let others = self.index.keys().filter(|other| other.kind == id.kind && other.namespace == id.namespace).map(|other| other.name.as_str());
+        let near = nearest(name, others).map(|near| format!("did you mean `{near}`? "));
+        let severity = if USUALLY_PROVIDED.contains(&kind) { Severity::Warning } else { Severity::Fatal };
+        let finding = Finding::new(severity, "dangling-reference", format!("{id} is neither rendered nor provided by the cluster"));
+        Some(finding.help(format!("{}if the cluster has it, list `{kind}/{name}` under `provided.objects`", near.unwrap_or_default())))
+    }
+
+    fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&DesiredObject> {
+        self.index.get(&ResourceId::namespaced("", kind, namespace, name)).map(|place| &self.objects[*place])
+    }
+
+    fn key(&self, kind: &str, namespace: &str, name: &str, key: &str) -> Option<Finding> {
+        let object = self.find(kind, namespace, name)?;
+        let keys = |field: &str| object.manifest.value().get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys().map(String::as_str));
+        let all: Vec<&str> = keys("data").chain(keys("stringData")).chain(keys("binaryData")).collect();
+        if all.contains(&key) {
+            return None;
+        }
+        let mut finding = Finding::fatal("dangling-reference", format!("{} has no key `{key}`", object.id()));
+        finding.help = nearest(key, all).map(|near| format!("did you mean `{near}`?"));
+        Some(finding)
+    }
+
+    fn pods(&self, labels: &Labels, namespace: &str, strict: bool) -> Option<Finding> {
+        let pods = self.pods.get(namespace).map(Vec::as_slice).unwrap_or_default();
+        if pods.iter().any(|(own, _)| labels.iter().all(|(key, value)| own.get(key) == Some(value))) {
+            return None;
+        }
+        let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let severity = if strict { Severity::Fatal } else { Severity::Warning };
+        let message = format!("no pod of the set in `{namespace}` has the labels {}", text.join(", "));
+        let near = labels.iter().find_map(|(key, value)| nearest(value, pods.iter().filter_map(|(own, _)| own.get(key)).map(String::as_str)));
+        let mut finding = Finding::new(severity, "dangling-reference", message);
+        finding.help = near.map(|near| format!("did you mean `{near}`?"));
+        Some(finding)
+    }
+
+    fn port(&self, namespace: &str, service: &str, port: &Json) -> Option<Finding> {
+        let object = self.find("Service", namespace, service)?;
+        let ports = object.manifest.value().pointer("/spec/ports").and_then(Json::as_array)?;
+        if ports.iter().any(|own| own.get("port") == Some(port) || own.get("name") == Some(port)) {
+            return None;
+        }
+        let known: Vec<String> = ports.iter().filter_map(|own| own.get("port").map(ToString::to_string)).collect();
+        Some(Finding::fatal("dangling-reference", format!("{} has no port {port}; it has {}", object.id(), known.join(", "))))
+    }
+}
+
+/// Reads `Kind/name` or `Kind/namespace/name`.
+fn provided(text: &str, home: &str) -> Option<ResourceId> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (kind, namespace, name) = match parts.as_slice() {
+        [kind, name] => (*kind, home, *name),
+        [kind, namespace, name] => (*kind, *namespace, *name),
+        _ => return None,
+    };
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, group_of(kind)));
+    Some(if is_cluster_scoped(kind) { ResourceId::cluster(group, kind, name) } else { ResourceId::namespaced(group, kind, namespace, name) })
+}

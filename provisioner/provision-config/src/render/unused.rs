@@ -1,0 +1,80 @@
+use std::collections::HashSet;
+
+use provision_model::{Finding, Severity};
+
+use super::tracked::{Read, root_hash, step_hash};
+use super::units::Made;
+use crate::Environment;
+use crate::path;
+use crate::shape::{Shape, settings_shape};
+use crate::tree::{Content, NodeId};
+
+/// Reports values of the files that nothing reads.
+///
+/// A warning when no template mentions the key at all. When templates mention it but this rendering did not read it, only an
+/// environment, region or `--set` value is worth a note: the base holds what some environments need and others do not.
+pub(super) fn report(environment: &Environment, made: &Made, mentioned: &HashSet<String>) -> Vec<Finding> {
+    let reads: HashSet<Read> = made.reads.iter().chain(made.units.iter().flat_map(|unit| &unit.reads)).copied().collect();
+    let mut search = Search { environment, reads, mentioned, findings: Vec::new() };
+    search.node(environment.root, settings_shape(), root_hash(), "");
+    search.findings
+}
+
+struct Search<'s> {
+    environment: &'s Environment,
+    reads: HashSet<Read>,
+    mentioned: &'s HashSet<String>,
+    findings: Vec<Finding>,
+}
+
+impl Search<'_> {
+    fn node(&mut self, node: NodeId, shape: &Shape, hash: u64, path: &str) {
+        if self.reads.contains(&Read::Whole(hash)) {
+            return;
+        }
+        let tree = &self.environment.tree;
+        let entries = match &tree.node(node).content {
+            Content::Map(entries) if !entries.is_empty() => entries,
+            // Lists are read item by item, or asked for their length.
+            Content::List(items) if (0..items.len()).any(|at| self.any_read(items[at], step_hash(hash, &at.to_string()))) => return,
+            _ if self.reads.contains(&Read::Keys(hash)) => return,
+            _ => return self.unread(node, path),
+        };
+        // A switched-off part is not read on purpose.
+        let off = tree.entry(node, "enabled").is_some_and(|entry| tree.text(entry.value) == Some("false"));
+        for entry in entries {
+            let field = match shape.inner() {
+                Shape::Map { fields, .. } => fields.iter().find(|field| field.name == entry.key),
+                _ => None,
+            };
+            if field.is_some_and(|field| field.program) || (off && entry.key != "enabled") {
+                continue;
+            }
+            let inner = shape.under(&entry.key).map_or(&Shape::Any, |(shape, _)| shape);
+            self.node(entry.value, inner, step_hash(hash, &entry.key), &path::join(path, &entry.key));
+        }
+    }
+
+    fn any_read(&self, node: NodeId, hash: u64) -> bool {
+        let inside = |content: &Content| match content {
+            Content::Map(entries) => entries.iter().any(|entry| self.any_read(entry.value, step_hash(hash, &entry.key))),
+            Content::List(items) => items.iter().enumerate().any(|(at, item)| self.any_read(*item, step_hash(hash, &at.to_string()))),
+            Content::Scalar { .. } => false,
+        };
+        self.reads.contains(&Read::Whole(hash)) || inside(&self.environment.tree.node(node).content)
+    }
+
+    fn unread(&mut self, node: NodeId, path: &str) {
+        let tree = &self.environment.tree;
+        let origin = tree.origin(tree.node(node).place);
+        let key = path.rsplit(['.', '"']).find(|part| !part.is_empty() && *part != "]").unwrap_or(path);
+        let mentioned = self.mentioned.contains(key);
+        let base = origin.file == "environments/base.yaml";
+        let finding = match (mentioned, base) {
+            (false, _) => Finding::warning("unused-value", format!("no template reads `{path}`")),
+            (true, false) => Finding::new(Severity::Info, "unused-value", format!("nothing in this environment reads `{path}`")),
+            (true, true) => return,
+        };
+        self.findings.push(finding.at(origin));
+    }
+}

@@ -1,0 +1,3 @@
+//! The configuration of this repository and small made-up projects, through the public interface.
+
+mod project;
