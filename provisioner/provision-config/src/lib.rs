@@ -4,6 +4,7 @@
 
 mod check;
 mod merge;
+mod openapi;
 mod path;
 mod problem;
 mod render;
@@ -14,6 +15,7 @@ mod sources;
 mod suggest;
 mod tree;
 
+pub use openapi::{SchemaFinding, SchemaSubject, Schemas, check_schemas};
 pub use problem::{ConfigErrors, Excerpt, Problem};
 pub use render::{Provenance, RenderInputs, Rendered, Renderer, render};
 pub use resolve::{Environment, Layered, Selection, ValueEntry, resolve};
