@@ -3,6 +3,7 @@
 mod api_server;
 mod canary;
 mod causes;
+mod conformance;
 mod faults;
 mod kill;
 mod lab_parts;

@@ -16,7 +16,10 @@ pub(super) fn check(id: &ResourceId, before: &Value, after: &Value) -> Result<()
     let mut field = |pointer: &str| unchanged(before, after, pointer, &mut found);
     match (id.kind.group.as_str(), id.kind.kind.as_str()) {
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet") => field("/spec/selector"),
-        ("batch", "Job") => ["/spec/selector", "/spec/template", "/spec/completionMode", "/spec/completions"].into_iter().for_each(field),
+        ("batch", "Job") => {
+            ["/spec/selector", "/spec/completionMode", "/spec/completions"].into_iter().for_each(&mut field);
+            job_template(before, after, &mut found);
+        }
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             ["/spec/group", "/spec/names/kind", "/spec/scope"].into_iter().for_each(field)
         }
@@ -67,6 +70,21 @@ const STATEFUL_SET_OPEN: &[&str] = &[
 ];
 const POD_OPEN: &[&str] =
     &["containers", "initContainers", "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName"];
+
+const SUSPENDED_JOB_OPEN: &[&str] = &["nodeSelector", "tolerations", "affinity", "schedulingGates"];
+
+/// A Job that is suspended may still be scheduled elsewhere.
+fn job_template(before: &Value, after: &Value, found: &mut Vec<Cause>) {
+    if before["spec"]["suspend"] != true {
+        unchanged(before, after, "/spec/template", found);
+        return;
+    }
+    let spec = |job: &Value| fixed(&job["spec"]["template"]["spec"], SUSPENDED_JOB_OPEN);
+    if spec(before) != spec(after) {
+        let message = format!("Invalid value: {}: field is immutable", spec(after));
+        found.push(cause("spec.template.spec", "FieldValueInvalid", message));
+    }
+}
 
 fn fixed(spec: &Value, open: &[&str]) -> Value {
     let mut spec = spec.clone();

@@ -151,7 +151,7 @@ fn check_data(id: &ResourceId, object: &Value, found: &mut Vec<Cause>) -> Result
         }
     }
     if size > DATA_LIMIT {
-        let field = if id.kind.kind == "Secret" { "data" } else { "" };
+        let field = if id.kind.kind == "Secret" { "data" } else { "[]" };
         found.push(cause(field, "FieldValueTooLong", format!("Too long: may not be more than {DATA_LIMIT} bytes")));
     }
     Ok(())

@@ -46,6 +46,7 @@ impl State {
             owners.iter().for_each(|owner| keep.add(&owner.fields));
             prune(&id.kind, &mut after, &previous.fields, &keep, &mut Vec::new());
         }
+        keep_address(id, &before, &mut after);
         validate::check(id, &after)?;
         self.complete(id, &mut after);
         disown(&mut owners, &id.kind, &before, &after);
@@ -118,6 +119,7 @@ impl State {
             _ if kind.status => set(&mut after, "status", before.get("status").cloned()),
             _ => {}
         }
+        keep_address(id, &before, &mut after);
         validate::check(id, &after)?;
         self.complete(id, &mut after);
         let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
@@ -270,6 +272,17 @@ fn disown(owners: &mut Vec<Owner>, kind: &GroupKind, before: &Value, after: &Val
         owner.fields.subtract(&gone);
     }
     owners.retain(|owner| !owner.fields.is_empty());
+}
+
+/// A Service keeps the address that it has when the writer names none.
+fn keep_address(id: &ResourceId, before: &Value, after: &mut Value) {
+    let named = after["spec"]["clusterIP"].as_str().is_some_and(|address| !address.is_empty());
+    if id.kind == GroupKind::new("", "Service") && !named && after["spec"].is_object() {
+        for field in ["clusterIP", "clusterIPs"] {
+            let held = before.get("spec").and_then(|spec| spec.get(field)).cloned();
+            set(&mut after["spec"], field, held);
+        }
+    }
 }
 
 fn preconditions(id: &ResourceId, live: Option<&Stored>, value: &Value) -> Result<(), ClusterError> {

@@ -23,7 +23,8 @@ impl State {
         let lost = failed > number("/spec/backoffLimit", 6);
         let overdue = self.scripts.overdue.contains(id);
         let suspended = stored.value["spec"]["suspend"] == true;
-        if !done && !lost && !overdue && !suspended && pods.len() == succeeded + failed {
+        let wanted = number("/spec/parallelism", 1) > 0;
+        if wanted && !done && !lost && !overdue && !suspended && pods.len() == succeeded + failed {
             let name = format!("{}-{}", id.name, suffix(stored.uid(), self.revision, pods.len()));
             match self.spawn(id, stored, NewPod { name, labels: &[], volumes: None }) {
                 Ok(()) => *self.scripts.job_runs.entry(id.name.clone()).or_default() += 1,
