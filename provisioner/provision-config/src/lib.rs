@@ -14,6 +14,7 @@ mod shape;
 mod sources;
 mod suggest;
 mod tree;
+mod yaml;
 
 pub use openapi::{SchemaFinding, SchemaSubject, Schemas, check_schemas};
 pub use problem::{ConfigErrors, Excerpt, Problem};
@@ -22,3 +23,4 @@ pub use resolve::{Environment, Layered, Selection, ValueEntry, resolve};
 pub use settings::Settings;
 pub use shape::json_schema;
 pub use sources::{LoadError, Sources};
+pub use yaml::{to_yaml, value_to_yaml};

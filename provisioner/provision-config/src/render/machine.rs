@@ -48,7 +48,9 @@ pub(crate) fn environment<'r>() -> Environment<'r> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_debug(false);
     environment.set_fuel(Some(FUEL));
+    // Undefined here is an `if` without `else`; a name that is not defined was refused before.
     environment.set_formatter(|out, _, value| match as_text(value) {
+        Err(_) if value.is_undefined() => Ok(()),
         Ok(text) => out.write_str(&text).map_err(Error::from),
         Err(failure) => Err(Error::new(ErrorKind::InvalidOperation, failure.message)),
     });

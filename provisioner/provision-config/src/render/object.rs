@@ -49,8 +49,17 @@ pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin
     if findings.is_empty() { Ok(DesiredObject { manifest, origin: origin.clone(), depends_on, options }) } else { Err(findings) }
 }
 
-/// Adds the label that says who manages the object.
+/// Adds the label that says who manages the object; maps of labels and annotations that are empty say nothing and go.
 fn mark(value: &mut Json) {
+    for pointer in ["/metadata", "/spec/template/metadata"] {
+        if let Some(metadata) = value.pointer_mut(pointer).and_then(Json::as_object_mut) {
+            for field in ["annotations", "labels"] {
+                if metadata.get(field).and_then(Json::as_object).is_some_and(Map::is_empty) {
+                    metadata.shift_remove(field);
+                }
+            }
+        }
+    }
     let metadata = value.get_mut("metadata").and_then(Json::as_object_mut);
     let labels = metadata.map(|metadata| metadata.entry("labels").or_insert_with(|| Json::Object(Map::new())));
     if let Some(labels) = labels.and_then(Json::as_object_mut) {

@@ -40,6 +40,11 @@ impl Search<'_> {
             _ if self.reads.contains(&Read::Keys(hash)) => return,
             _ => return self.unread(node, path),
         };
+        // Nothing of a map with free keys is read: that is one thing, not one for each key.
+        let free = matches!(shape.inner(), Shape::Map { rest: Some(_), .. });
+        if free && !path.is_empty() && !self.any_read(node, hash) {
+            return self.unread(node, path);
+        }
         // A switched-off part is not read on purpose.
         let off = tree.entry(node, "enabled").is_some_and(|entry| tree.text(entry.value) == Some("false"));
         for entry in entries {
