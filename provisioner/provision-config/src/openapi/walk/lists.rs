@@ -16,14 +16,10 @@ impl Walk<'_> {
             return;
         }
         if list.set {
-            self.repeated(items, path, |item| Some(item.to_string()));
+            self.repeated(items, path, |item| Some(item.as_str().map_or_else(|| item.to_string(), str::to_owned)));
         }
         if !list.keys.is_empty() {
-            let repeats = self.found.len();
             self.repeated(items, path, |item| key_text(list, item));
-            if self.found.len() > repeats {
-                return;
-            }
         }
         if let Some(unique) = &list.unique {
             self.repeated(items, path, |item| Some(format!("{unique}: {}", item.get(unique)?.as_str().filter(|text| !text.is_empty())?)));
