@@ -3,6 +3,8 @@
 //! Pure apart from [`Sources::read`], which reads the files of a project; equal sources give equal bytes.
 
 mod check;
+mod diff;
+mod explain;
 mod merge;
 mod openapi;
 mod path;
@@ -16,6 +18,8 @@ mod suggest;
 mod tree;
 mod yaml;
 
+pub use diff::{EnvDiff, ObjectChange, ValueChange, ValueDifference, env_diff};
+pub use explain::{FieldExplanation, ValueExplanation, explain_field, explain_value};
 pub use openapi::{SchemaFinding, SchemaSubject, Schemas, check_schemas};
 pub use problem::{ConfigErrors, Excerpt, Problem};
 pub use render::{Provenance, RenderInputs, Rendered, Renderer, render};

@@ -21,7 +21,7 @@ use crate::{ConfigErrors, Environment, Sources};
 pub(crate) use evaluate::{TracedField, escape};
 use memo::{Changes, Memo};
 use template::Templates;
-pub(crate) use units::UnitKey;
+pub(crate) use units::{UnitKey, nearest_field};
 use units::Workshop;
 
 /// What rendering is told beside the sources and the environment.

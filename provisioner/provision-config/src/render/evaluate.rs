@@ -94,7 +94,7 @@ impl Evaluation<'_, '_> {
     pub(crate) fn value(&mut self, template: &Template, scope: &Arc<Scope>) -> Option<Json> {
         match template {
             Template::Literal(json, place) => {
-                self.note(*place);
+                self.note(*place, Vec::new());
                 Some(json.clone())
             }
             Template::Scalar(scalar) => self.json(scalar, scope).filter(|json| !json.is_null()),
@@ -297,10 +297,13 @@ impl Evaluation<'_, '_> {
     }
 
     fn json(&mut self, scalar: &Scalar, scope: &Arc<Scope>) -> Option<Json> {
+        // What conditions read before belongs to no field.
+        self.recorder.take_paths();
         let value = self.scalar(scalar, scope)?;
         match to_json(&value) {
             Ok(json) => {
-                self.note(scalar.place);
+                let reads = self.recorder.take_paths();
+                self.note(scalar.place, reads);
                 Some(json)
             }
             Err(failure) => {
@@ -339,9 +342,8 @@ impl Evaluation<'_, '_> {
         }
     }
 
-    fn note(&mut self, place: Place) {
+    fn note(&mut self, place: Place, reads: Vec<String>) {
         if let Some(trace) = &mut self.trace {
-            let reads = self.recorder.take_paths();
             trace.fields.push(TracedField { pointer: trace.pointer.clone(), place, reads });
         }
     }

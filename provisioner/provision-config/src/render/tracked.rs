@@ -45,6 +45,9 @@ impl Recorder {
 
     /// Takes the paths that were read since the last time, each once, in order.
     pub(crate) fn take_paths(&self) -> Vec<String> {
+        if !self.with_paths {
+            return Vec::new();
+        }
         let all = std::mem::take(&mut *self.paths.lock().unwrap_or_else(PoisonError::into_inner));
         let mut once: Vec<String> = Vec::new();
         for path in all {

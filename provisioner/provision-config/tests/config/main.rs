@@ -1,3 +1,4 @@
 //! The configuration of this repository and small made-up projects, through the public interface.
 
 mod project;
+mod scenarios;
