@@ -4,7 +4,7 @@ mod limits;
 mod lists;
 mod scalars;
 
-use provision_model::{Finding, ResourceId, SecretRef, Severity};
+use provision_model::{FieldPath, FieldSegment, Finding, ResourceId, SecretRef, Severity};
 use serde_json::{Map, Value};
 
 use super::node::{Node, NodeId, Object, Shape};
@@ -29,6 +29,8 @@ pub(super) struct Root<'n> {
 /// The object that is being walked and what was found so far.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
+    root: Root<'a>,
+    /// The table that the walk is in: that of `root`, or the one of `metadata`.
     nodes: &'a [Node],
     subject: &'a SchemaSubject<'a>,
     place: usize,
@@ -41,11 +43,12 @@ pub(super) struct Walk<'a> {
 /// Checks one object against the schema of its kind.
 pub(super) fn object<'a>(root: Root<'a>, subject: &'a SchemaSubject<'a>, place: usize, found: &'a mut Vec<SchemaFinding>) {
     let secret = subject.manifest.kind() == "Secret" && subject.manifest.api_version() == "v1";
-    Walk { nodes: root.nodes, subject, place, secret, resource: None, found }.root(root);
+    Walk { root, nodes: root.nodes, subject, place, secret, resource: None, found }.object();
 }
 
 impl<'a> Walk<'a> {
-    fn root(&mut self, root: Root<'a>) {
+    fn object(&mut self) {
+        let root = self.root;
         let Some(map) = self.subject.manifest.value().as_object() else { return };
         if !root.namespaced && self.subject.manifest.namespace().is_some() {
             let metadata = Path::Key(&Path::Root, "metadata");
@@ -60,7 +63,7 @@ impl<'a> Walk<'a> {
             match key.as_str() {
                 "apiVersion" | "kind" => {}
                 "status" if root.status_apart => {}
-                "metadata" => self.metadata(root, value),
+                "metadata" => self.metadata(value),
                 "data" if self.secret => self.secret_data(value, &path),
                 _ => self.entry(object, (key, value), &Path::Root),
             }
@@ -73,8 +76,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn metadata(&mut self, root: Root<'a>, value: &Value) {
-        let Some((nodes, node)) = root.metadata else { return };
+    fn metadata(&mut self, value: &Value) {
+        let Some((nodes, node)) = self.root.metadata else { return };
         let own = std::mem::replace(&mut self.nodes, nodes);
         self.value(node, value, &Path::Key(&Path::Root, "metadata"));
         self.nodes = own;
@@ -144,14 +147,14 @@ impl<'a> Walk<'a> {
             None if object.open => {}
             None => {
                 let message = format!("{} is no field of {}", quoted(&path), self.kind());
-                let help = self.meant(object, key);
+                let help = self.meant(object, key, &path);
                 self.report("unknown-field", &path, message, Some(help));
             }
         }
     }
 
-    /// Says which field was probably meant: a near name, the same name one level deeper, or else what is known here.
-    fn meant(&self, object: &Object, key: &str) -> String {
+    /// Says which field was probably meant: a near name, the same name elsewhere on the way or one level deeper, or else what is known.
+    fn meant(&self, object: &Object, key: &str, path: &Path<'_>) -> String {
         if let Some(name) = nearest(key, object.fields.keys().map(String::as_str)) {
             return format!("did you mean `{name}`?");
         }
@@ -160,8 +163,37 @@ impl<'a> Walk<'a> {
         });
         match deeper {
             Some((name, _)) => format!("`{key}` is a field of `{name}`: indent it"),
-            None if object.fields.is_empty() => "no field is known here".to_owned(),
-            None => format!("known here: {}", listed(object.fields.keys().map(String::as_str))),
+            None => match self.above(key, path) {
+                Some(owner) => format!("`{key}` is a field of {owner}: indent it less"),
+                None if object.fields.is_empty() => "no field is known here".to_owned(),
+                None => format!("known here: {}", listed(object.fields.keys().map(String::as_str))),
+            },
+        }
+    }
+
+    /// Finds the nearest map around the field that knows `key`.
+    fn above(&self, key: &str, path: &Path<'_>) -> Option<String> {
+        let segments = path.to_field().0;
+        let (mut node, mut owner) = (self.root.node, None);
+        for (depth, segment) in segments.iter().enumerate() {
+            node = match (&self.root.nodes[node.0].shape, segment) {
+                (Shape::Object(object), FieldSegment::Key(name)) => {
+                    if object.fields.contains_key(key) {
+                        owner = Some(depth);
+                    }
+                    match object.fields.get(name) {
+                        Some(inner) => *inner,
+                        None => break,
+                    }
+                }
+                (Shape::Map(of), FieldSegment::Key(_)) => *of,
+                (Shape::List(list), FieldSegment::Index(_)) => list.of,
+                _ => break,
+            };
+        }
+        match owner? {
+            0 => Some("the object itself".to_owned()),
+            depth => Some(format!("`{}`", FieldPath(segments[..depth].to_vec()))),
         }
     }
 
