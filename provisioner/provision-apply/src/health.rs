@@ -20,6 +20,8 @@ mod scheduling;
 mod statefulset;
 mod status_line;
 mod symptom;
+#[cfg(test)]
+mod tests;
 mod volume;
 mod workload;
 
