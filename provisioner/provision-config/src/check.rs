@@ -4,13 +4,13 @@ mod facts;
 mod kinds;
 mod references;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use provision_model::{DesiredObject, Finding, ResourceId, Severity};
+use provision_model::{DesiredObject, FieldPath, FieldSegment, Finding, Manifest, ResourceId, Severity};
 use serde_json::Value as Json;
 
 use crate::tree::{ReadRules, Tree, read_documents};
-use crate::{Environment, Sources};
+use crate::{Environment, SchemaFinding, SchemaSubject, Schemas, Sources};
 
 pub(crate) use facts::Facts;
 pub(crate) use kinds::{group_of, is_cluster_scoped};
@@ -18,15 +18,23 @@ pub(crate) use kinds::{group_of, is_cluster_scoped};
 /// The code of images without digest.
 pub(crate) const NOT_PINNED: &str = "image-not-pinned";
 
-/// What is known about kinds: the target's version and the CustomResourceDefinitions.
+/// What is known about kinds: the schemas of the target's version and of the CustomResourceDefinitions.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    crds: Vec<Json>,
+    schemas: Schemas,
+    findings: Vec<Finding>,
 }
 
 impl Catalog {
-    pub(crate) fn new(_target: &str, crds: Vec<Json>) -> Self {
-        Self { crds }
+    pub(crate) fn new(target: &str, crds: Vec<Json>) -> Self {
+        let (schemas, findings) = Schemas::new(target, crds);
+        Self { schemas, findings }
+    }
+
+    /// Tells whether objects of a kind live in a namespace; `None` when that is not known.
+    fn namespaced(&self, manifest: &Manifest) -> Option<bool> {
+        let known = self.schemas.namespaced(manifest.api_version(), manifest.kind());
+        known.or_else(|| is_cluster_scoped(manifest.kind()).then_some(false))
     }
 }
 
@@ -55,8 +63,10 @@ pub(crate) fn crds_of_sources(sources: &Sources, findings: &mut Vec<Finding>) ->
 
 /// Checks all objects together; the facts stand in the same order as the objects.
 pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: &Environment, catalog: &Catalog) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let alone = |finding: &Finding| Problem { object: None, pointer: None, finding: finding.clone() };
+    let mut problems: Vec<Problem> = catalog.findings.iter().map(alone).collect();
     let index = index(objects, &mut problems);
+    schemas(objects, facts, catalog, &mut problems);
     for (place, facts) in facts.iter().enumerate() {
         problems.extend(facts.problems.iter().map(|(pointer, finding)| Problem {
             object: Some(place),
@@ -66,7 +76,6 @@ pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: 
         images(place, facts, &objects[place], environment, &mut problems);
     }
     references::check(objects, facts, &index, environment, &mut problems);
-    let _ = catalog;
     for problem in problems.iter_mut().filter(|problem| problem.pointer.is_none() && problem.finding.origins.is_empty()) {
         if let Some(place) = problem.object {
             problem.finding.origins.push(objects[place].origin.clone());
@@ -105,4 +114,37 @@ fn images(place: usize, facts: &Facts, object: &DesiredObject, environment: &Env
         finding.help = Some("pin it in the environment's lock file with `provision image push`".to_owned());
         problems.push(Problem { object: Some(place), pointer: Some(pointer.clone()), finding: finding.on(object.id()) });
     }
+}
+
+/// Takes what the schemas say: found with each object alone, or again with all when the set brings definitions of its own.
+fn schemas(objects: &[DesiredObject], facts: &[&Facts], catalog: &Catalog, problems: &mut Vec<Problem>) {
+    let mut add = |place: usize, found: &SchemaFinding| {
+        let pointer = found.field.as_ref().map(pointer);
+        problems.push(Problem { object: Some(place), pointer, finding: found.finding.clone() });
+    };
+    if objects.iter().any(|object| object.manifest.kind() == "CustomResourceDefinition") {
+        let subjects: Vec<SchemaSubject<'_>> = objects.iter().map(|object| SchemaSubject { manifest: &object.manifest, origin: &object.origin }).collect();
+        catalog.schemas.check(&subjects).iter().for_each(|found| add(found.subject, found));
+        return;
+    }
+    let mut told = HashSet::new();
+    for (place, facts) in facts.iter().enumerate() {
+        for found in &facts.schema {
+            // A kind without schema is worth one remark, not one for each object.
+            let kind = objects[place].manifest.group_kind();
+            if found.finding.severity == Severity::Fatal || found.field.is_some() || told.insert((kind, found.finding.code.clone())) {
+                add(place, found);
+            }
+        }
+    }
+}
+
+/// Writes a field as a JSON pointer.
+fn pointer(field: &FieldPath) -> String {
+    let step = |segment: &FieldSegment| match segment {
+        FieldSegment::Key(key) => format!("/{}", crate::render::escape(key)),
+        FieldSegment::Index(index) => format!("/{index}"),
+        FieldSegment::Item(_) => String::new(),
+    };
+    field.0.iter().map(step).collect()
 }

@@ -3,11 +3,12 @@ mod pod;
 
 use std::collections::BTreeMap;
 
-use provision_model::{Finding, Manifest, secret_references};
+use provision_model::{Finding, Manifest, Origin, secret_references};
 use serde_json::Value as Json;
 
 use super::Catalog;
 use crate::render::escape;
+use crate::{SchemaFinding, SchemaSubject};
 
 /// What an object needs of another one.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,16 +45,18 @@ pub(crate) struct Facts {
     pub(crate) images: Vec<(String, String)>,
     /// Mounts whose volume the pod itself does not have.
     mounts: Vec<(String, String)>,
+    /// What its schema says.
+    pub(crate) schema: Vec<SchemaFinding>,
     /// What is wrong with it alone.
     pub(crate) problems: Vec<(String, Finding)>,
 }
 
 impl Facts {
     /// Reads an object.
-    pub(crate) fn of(manifest: &Manifest, _catalog: &Catalog) -> Self {
-        let mut facts = Self::default();
+    pub(crate) fn of(manifest: &Manifest, origin: &Origin, catalog: &Catalog) -> Self {
+        let mut facts = Self { schema: catalog.schemas.check(&[SchemaSubject { manifest, origin }]), ..Self::default() };
         facts.secrets(manifest);
-        facts.namespace(manifest);
+        facts.namespace(manifest, catalog);
         let kind = manifest.kind().to_owned();
         let namespace = manifest.namespace().map(str::to_owned);
         match (manifest.group_kind().group.as_str(), kind.as_str()) {
@@ -101,15 +104,15 @@ impl Facts {
         }
     }
 
-    fn namespace(&mut self, manifest: &Manifest) {
-        let cluster = super::is_cluster_scoped(manifest.kind());
+    fn namespace(&mut self, manifest: &Manifest, catalog: &Catalog) {
+        let namespaced = catalog.namespaced(manifest);
         match manifest.namespace() {
-            Some(namespace) if cluster => {
+            Some(namespace) if namespaced == Some(false) => {
                 let message = format!("a {} lives in no namespace, but `{namespace}` is given", manifest.kind());
                 self.problems.push(("/metadata/namespace".to_owned(), Finding::fatal("wrong-scope", message)));
             }
             Some(namespace) => self.target("/metadata/namespace", "", "Namespace", None, &namespace.to_owned()),
-            None if !cluster && super::kinds::is_namespaced(manifest.kind()) => {
+            None if namespaced == Some(true) => {
                 let message = format!("a {} needs `metadata.namespace`", manifest.kind());
                 self.problems.push(("/metadata".to_owned(), Finding::fatal("missing-namespace", message)));
             }

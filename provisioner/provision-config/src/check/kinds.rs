@@ -44,20 +44,3 @@ pub(crate) fn group_of(kind: &str) -> &'static str {
 pub(crate) fn is_cluster_scoped(kind: &str) -> bool {
     CLUSTER_SCOPED.contains(&kind)
 }
-
-/// Tells whether a kind is known to live in a namespace.
-pub(super) fn is_namespaced(kind: &str) -> bool {
-    const CORE: [&str; 10] = [
-        "ConfigMap",
-        "Secret",
-        "Service",
-        "ServiceAccount",
-        "Pod",
-        "PersistentVolumeClaim",
-        "ResourceQuota",
-        "LimitRange",
-        "Endpoints",
-        "Event",
-    ];
-    !is_cluster_scoped(kind) && (!group_of(kind).is_empty() || CORE.contains(&kind))
-}

@@ -201,7 +201,7 @@ impl Workshop<'_> {
             for result in results {
                 match object::desired(result, &origin, declared.as_ref()) {
                     Ok(object) => {
-                        facts.push(Facts::of(&object.manifest, catalog));
+                        facts.push(Facts::of(&object.manifest, &object.origin, catalog));
                         objects.push(object);
                     }
                     Err(problems) => findings.extend(problems),
