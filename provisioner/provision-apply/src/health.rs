@@ -4,8 +4,8 @@
 
 mod container;
 mod context;
-mod creation;
 mod crd;
+mod creation;
 mod daemonset;
 mod deployment;
 mod fields;
@@ -30,9 +30,9 @@ use provision_model::{Health, Manifest, Verdict};
 
 use self::context::Context;
 use self::fields::{conditions, count, list, number};
+pub(crate) use self::generic::is_custom;
 pub use self::logs::{LogSource, explain_logs};
 pub use self::status_line::StatusLine;
-pub(crate) use self::generic::is_custom;
 pub(crate) use self::symptom::Assessment;
 
 /// Judges one object by itself and by what surrounds it: what it owns, what it refers to, Events.
@@ -87,7 +87,10 @@ pub(crate) fn is_ready_when_written(object: &Manifest) -> bool {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => object.text("/spec/type") != Some("LoadBalancer"),
         ("", kind) => {
-            matches!(kind, "Namespace" | "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange" | "ResourceQuota" | "Endpoints" | "PersistentVolume")
+            matches!(
+                kind,
+                "Namespace" | "ConfigMap" | "Secret" | "ServiceAccount" | "LimitRange" | "ResourceQuota" | "Endpoints" | "PersistentVolume"
+            )
         }
         ("networking.k8s.io" | "autoscaling", _) => true,
         (

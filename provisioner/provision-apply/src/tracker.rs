@@ -4,6 +4,8 @@
 
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod time;
 mod wait;
 
@@ -99,11 +101,7 @@ impl<C: Cluster> Tracker<C> {
     pub fn start(cluster: Arc<C>) -> Self {
         Self {
             cluster,
-            shared: Arc::new(Shared {
-                state: Mutex::default(),
-                waiting: Mutex::default(),
-                began: (Timestamp::now(), Instant::now()),
-            }),
+            shared: Arc::new(Shared { state: Mutex::default(), waiting: Mutex::default(), began: (Timestamp::now(), Instant::now()) }),
             watches: Mutex::default(),
             surface: tokio::sync::Mutex::default(),
         }

@@ -64,9 +64,12 @@ impl Scene<'_> {
     fn waiting(&self, status: &Value, reason: &str) -> Option<Symptom> {
         let message = text(status, "/state/waiting/message").unwrap_or_default();
         match reason {
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" | "RegistryUnavailable" => {
-                Some(self.image(status, reason, message))
-            }
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "RegistryUnavailable" => Some(self.image(status, reason, message)),
             "CrashLoopBackOff" => Some(self.looping(status, message)),
             "CreateContainerConfigError" => Some(self.config(status, message)),
             "CreateContainerError" | "RunContainerError" | "PreStartHookError" | "PostStartHookError" => {

@@ -18,8 +18,7 @@ pub(super) fn assess(subject: &Manifest) -> Assessment {
 }
 
 fn refused(subject: &Manifest, message: String, said: &str) -> Assessment {
-    let evidence =
-        Evidence { subject: Some(subject.id().to_string()), message: Some(said.to_owned()), ..Evidence::default() };
+    let evidence = Evidence { subject: Some(subject.id().to_string()), message: Some(said.to_owned()), ..Evidence::default() };
     Verdict::failed(Cause::Conflict, message)
         .with_evidence(evidence)
         .with_next("remove the other CustomResourceDefinition with these names, or change the names")

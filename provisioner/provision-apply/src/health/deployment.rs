@@ -67,11 +67,7 @@ fn overdue(subject: &Manifest, assessment: Assessment) -> Assessment {
     }
     let message = format!("it made no progress within its own deadline: {}", late.says());
     let failed = Verdict::failed(Cause::Deadline, message).with_next("look at its pods and their events, then run again");
-    let evidence = Evidence {
-        subject: Some(subject.id().to_string()),
-        message: Some(late.says().to_owned()),
-        ..Evidence::default()
-    };
+    let evidence = Evidence { subject: Some(subject.id().to_string()), message: Some(late.says().to_owned()), ..Evidence::default() };
     failed.with_evidence(evidence).into()
 }
 
@@ -97,9 +93,8 @@ fn newest_pods<'a>(subject: &Manifest, context: &Context<'a>) -> Vec<&'a Manifes
         return Vec::new();
     };
     let selected = |pod: &Manifest| labels.iter().all(|(name, value)| pod.label(name) == value.as_str());
-    let owned = |pod: &Manifest| {
-        list(pod.value(), "/metadata/ownerReferences").iter().any(|owner| text(owner, "/kind") == Some("ReplicaSet"))
-    };
+    let owned =
+        |pod: &Manifest| list(pod.value(), "/metadata/ownerReferences").iter().any(|owner| text(owner, "/kind") == Some("ReplicaSet"));
     context.all("Pod", subject.namespace()).filter(|pod| selected(pod) && owned(pod)).collect()
 }
 

@@ -16,7 +16,8 @@ pub(super) fn assess(subject: &Manifest, context: &Context<'_>, now: Timestamp) 
     if let Some(failed) = is_true("Failed").or_else(|| is_true("FailureTarget")) {
         return failure(subject, context, (failed.reason, failed.message)).into();
     }
-    if flag(subject, "/spec/suspend") && is_true("Suspended").is_some() {
+    let goes_on = subject.value().pointer("/spec/suspend").and_then(serde_json::Value::as_bool) == Some(false);
+    if is_true("Suspended").is_some() && !goes_on {
         return Assessment::current("it is suspended: it starts when someone lets it go on");
     }
     if subject.text("/status/startTime").is_none() && count(subject, "/status/active") == 0 {
@@ -55,10 +56,9 @@ fn failure(subject: &Manifest, context: &Context<'_>, said: (&str, &str)) -> Ver
         "PodFailurePolicy" => "the Job failed by its pod failure policy",
         _ => "the Job failed",
     };
-    let evidence = last.as_ref().map_or_else(
-        || Evidence { subject: Some(subject.id().to_string()), ..Evidence::default() },
-        |symptom| symptom.evidence.clone(),
-    );
+    let evidence = last
+        .as_ref()
+        .map_or_else(|| Evidence { subject: Some(subject.id().to_string()), ..Evidence::default() }, |symptom| symptom.evidence.clone());
     let detail = last.map_or_else(|| message.to_owned(), |symptom| symptom.message);
     let text = if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
     let says = [message, reason].into_iter().find(|text| !text.is_empty()).map(str::to_owned);

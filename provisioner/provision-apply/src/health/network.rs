@@ -22,7 +22,8 @@ pub(super) fn assess_service(subject: &Manifest, context: &Context<'_>) -> Asses
     match events.iter().find(|event| event.warning) {
         Some(event) => {
             let message = format!("it gets no address from a load balancer: {}", event.message);
-            let symptom = Symptom::new(Cause::Deadline, subject, message).says(event.message).next("see the cloud's load balancer controller");
+            let symptom =
+                Symptom::new(Cause::Deadline, subject, message).says(event.message).next("see the cloud's load balancer controller");
             waits.weigh(vec![symptom], jiff::Timestamp::MIN)
         }
         None => waits,
@@ -51,7 +52,8 @@ pub(super) fn assess_gateway(subject: &Manifest) -> Assessment {
 /// Judges a HorizontalPodAutoscaler: one that can't scale is a warning, as the workload runs without it.
 pub(super) fn assess_autoscaler(subject: &Manifest) -> Assessment {
     for kind in ["ScalingActive", "AbleToScale"] {
-        if let Some(condition) = condition(subject, kind).filter(|condition| condition.is_false() && condition.reason != "ScalingDisabled") {
+        if let Some(condition) = condition(subject, kind).filter(|condition| condition.is_false() && condition.reason != "ScalingDisabled")
+        {
             return Assessment::current(format!("warning: it does not scale: {}", condition.says()));
         }
     }

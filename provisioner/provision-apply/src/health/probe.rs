@@ -18,7 +18,9 @@ pub(super) fn symptom(pod: &Manifest, status: &Value, events: &[Happening<'_>]) 
         return None;
     }
     let about = |event: &&Happening<'_>| {
-        event.reason == "Unhealthy" && event.container.is_none_or(|container| container == name) && event.last.is_none_or(|at| at >= started)
+        event.reason == "Unhealthy"
+            && event.container.is_none_or(|container| container == name)
+            && event.last.is_none_or(|at| at >= started)
     };
     let failure = events.iter().find(about)?;
     let spec = container_spec(pod, name)?;

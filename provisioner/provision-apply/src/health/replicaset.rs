@@ -9,8 +9,8 @@ use super::workload;
 
 pub(super) fn assess(subject: &Manifest, context: &Context<'_>, now: Timestamp) -> Assessment {
     let wanted = number(subject, "/spec/replicas").unwrap_or(1);
-    let [total, labelled, available, ready] = ["replicas", "fullyLabeledReplicas", "availableReplicas", "readyReplicas"]
-        .map(|field| count(subject, &format!("/status/{field}")));
+    let [total, labelled, available, ready] =
+        ["replicas", "fullyLabeledReplicas", "availableReplicas", "readyReplicas"].map(|field| count(subject, &format!("/status/{field}")));
     let refused = condition(subject, "ReplicaFailure").filter(|condition| condition.is_true());
     let counted = if let Some(refused) = refused {
         Assessment::in_progress(format!("pods can't be made: {}", refused.says()))
@@ -31,8 +31,7 @@ pub(super) fn assess(subject: &Manifest, context: &Context<'_>, now: Timestamp) 
         Some(refused) => {
             let symptom = creation::symptom(subject, refused.says());
             let dated = refused.since.is_some() && symptom.patience != Patience::Open;
-            let patience =
-                if dated { Patience::seconds_after(refused.since, creation::PATIENCE_SECONDS) } else { Patience::Open };
+            let patience = if dated { Patience::seconds_after(refused.since, creation::PATIENCE_SECONDS) } else { Patience::Open };
             assessment.weigh(vec![symptom.patience(patience)], now)
         }
         None => assessment,

@@ -46,8 +46,9 @@ pub(super) fn mount_symptom(pod: &Manifest, context: &Context<'_>) -> Option<Sym
     }
     let events = context.events(pod);
     let failure = events.iter().find(|event| matches!(event.reason, "FailedMount" | "FailedAttachVolume"))?;
-    let missing = ["configmap", "secret", "non-existent config key", "references non-existent"].iter().any(|part| failure.message.contains(part))
-        && (failure.message.contains("not found") || failure.message.contains("non-existent"));
+    let missing =
+        ["configmap", "secret", "non-existent config key", "references non-existent"].iter().any(|part| failure.message.contains(part))
+            && (failure.message.contains("not found") || failure.message.contains("non-existent"));
     let (cause, text, next, seconds) = if missing {
         let seconds = if failure.count >= 2 { 3 } else { 6 };
         (Cause::ConfigMissing, "a ConfigMap or Secret that it mounts is not there", "make it, or correct the reference", seconds)

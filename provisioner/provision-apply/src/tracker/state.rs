@@ -221,12 +221,6 @@ impl TrackerState {
     pub(super) fn define(&mut self, kind: GroupKind, definition: Option<Manifest>) {
         self.definitions.insert(kind, definition.map(|definition| Arc::new(slim(definition))));
     }
-
-    /// Counts the objects that are held.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.objects.len()
-    }
 }
 
 fn remove<K: std::hash::Hash + Eq>(index: &mut HashMap<K, BTreeSet<Uid>>, key: &K, uid: &str) {

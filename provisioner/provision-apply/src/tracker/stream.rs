@@ -73,9 +73,7 @@ pub(super) fn needed(id: &ResourceId) -> Vec<StreamKey> {
         ("", "PersistentVolumeClaim" | "Service") => &[("", "Event")],
         _ => &[],
     };
-    let around = around
-        .iter()
-        .map(|(group, kind)| StreamKey { kind: GroupKind::new(*group, *kind), namespace: id.namespace.clone() });
+    let around = around.iter().map(|(group, kind)| StreamKey { kind: GroupKind::new(*group, *kind), namespace: id.namespace.clone() });
     std::iter::once(StreamKey::of(id)).chain(around).collect()
 }
 

@@ -159,7 +159,8 @@ impl Wait {
                 _ => {}
             }
         }
-        let mut verdict = Verdict::new(Health::NotFound, "someone deleted it while it was coming up").with_next("find out who, and run again");
+        let mut verdict =
+            Verdict::new(Health::NotFound, "someone deleted it while it was coming up").with_next("find out who, and run again");
         verdict.cause = Some(Cause::Conflict);
         verdict
     }
@@ -206,11 +207,8 @@ pub(super) fn lingers(object: &Manifest, timeout: Duration) -> Verdict {
         .filter(|entry| entry.get("type").and_then(serde_json::Value::as_str).is_some_and(|kind| kind.starts_with("Namespace")))
         .filter_map(|entry| entry.get("message")?.as_str())
         .collect();
-    let evidence = Evidence {
-        subject: Some(object.id().to_string()),
-        message: (!said.is_empty()).then(|| said.join("; ")),
-        ..Evidence::default()
-    };
+    let evidence =
+        Evidence { subject: Some(object.id().to_string()), message: (!said.is_empty()).then(|| said.join("; ")), ..Evidence::default() };
     let verdict = if !finalizers.is_empty() {
         let message = format!("it is not gone after {seconds} s: its finalizers are not removed: {}", finalizers.join(", "));
         Verdict::failed(Cause::Finalizer, message).with_next("see why the controllers behind these finalizers do not end their work")
