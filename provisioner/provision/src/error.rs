@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use miette::Diagnostic;
-use provision_apply::{ApplyError, ClusterError, SecretError};
+use provision_apply::{ApplyError, ClusterError};
 use provision_config::{ConfigErrors, LoadError};
 use provision_image::ImageError;
 use provision_kube::ConnectError;
@@ -79,15 +79,6 @@ pub(crate) enum CliError {
         #[help]
         help: String,
     },
-    /// The secret store can't be used.
-    #[error("failed to prepare the secrets of the environment")]
-    #[diagnostic(code(provision::secrets))]
-    Secrets {
-        #[source]
-        source: SecretError,
-        #[help]
-        help: String,
-    },
     /// A file can't be read or written.
     #[error("failed to {action} {}", .path.display())]
     #[diagnostic(code(provision::file), help("check the path, the permissions and the free space"))]
@@ -147,7 +138,6 @@ impl CliError {
             | Self::Connect { .. }
             | Self::Cluster { .. }
             | Self::Apply { .. }
-            | Self::Secrets { .. }
             | Self::File { .. }
             | Self::Image { .. }
             | Self::Output { .. } => ExitStatus::Failed,

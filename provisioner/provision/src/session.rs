@@ -67,7 +67,7 @@ impl Session {
     pub(crate) async fn plan(&self, desired: &Desired, mut options: PlanOptions) -> Result<Plan, CliError> {
         let observed = self.observe(desired).await?;
         let leaving = leaving_namespaces(Some(desired), &observed);
-        options.foreign = contents(&self.run, &leaving).await.map_err(CliError::apply)?;
+        options.contents = contents(&self.run, &leaving).await.map_err(CliError::apply)?;
         plan_with(desired, &observed, &options).map_err(|source| CliError::Plan { source })
     }
 

@@ -74,7 +74,7 @@ fn list(global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
     }
     for (regions, name) in environments {
         let regions: Vec<String> = regions.iter().map(ToString::to_string).collect();
-        ui.text(&format!("{name:<12}{}\n", regions.join(" ")))?;
+        ui.text(&format!("{:<12}{}\n", name.to_string(), regions.join(" ")))?;
     }
     Ok(ExitStatus::Done)
 }
@@ -97,7 +97,7 @@ fn show(args: &ShowArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus,
     if ui.is_json() && (args.origin || args.path.is_some()) {
         ui.json(&entries)?;
     } else if ui.is_json() {
-        ui.json(&environment.values)?;
+        ui.json(&*environment.values)?;
     } else if args.origin || args.path.is_some() {
         for entry in &entries {
             ui.text(&entry_text(entry, args.origin))?;

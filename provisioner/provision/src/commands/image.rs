@@ -76,7 +76,7 @@ fn names(what: &WhatArgs, global: &GlobalArgs) -> Result<Vec<String>, CliError> 
     }
     let sources = context::sources(global)?;
     let environment = context::environment(global, &sources)?;
-    Ok(environment.settings.services.keys().cloned().collect())
+    Ok(environment.settings.services.iter().map(|(name, _)| name.to_owned()).collect())
 }
 
 fn build_one(name: &str, binaries: &Path) -> Result<Image, CliError> {

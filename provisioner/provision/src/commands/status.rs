@@ -2,9 +2,8 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
-use provision_apply::{ObjectStatus, status, status_of_stream};
-use provision_model::{Health, Manifest};
-use serde_json::json;
+use provision_apply::{ObjectStatus, StatusLine, status};
+use provision_model::Health;
 
 use crate::args::GlobalArgs;
 use crate::error::CliError;
@@ -55,12 +54,10 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
 
 fn show(ui: &mut Ui, rows: &[ObjectStatus]) -> Result<(), CliError> {
     for row in rows {
-        let cause = row.verdict.cause.map(|cause| cause.to_string());
         if ui.is_json() {
-            let event = json!({"resource": row.resource.to_string(), "status": row.verdict.health, "reason": cause, "message": row.verdict.message});
-            ui.event(&event)?;
+            ui.event(&StatusLine::of(&row.resource, &row.verdict))?;
         } else {
-            let reason = cause.map_or_else(String::new, |cause| format!("[{cause}] "));
+            let reason = row.verdict.cause.map_or_else(String::new, |cause| format!("[{cause}] "));
             ui.text(&format!("{:<11} {:<60} {reason}{}\n", row.verdict.health.to_string(), row.resource.to_string(), row.verdict.message))?;
         }
     }
@@ -82,9 +79,9 @@ fn of_file(file: &std::path::Path, ui: &mut Ui) -> Result<ExitStatus, CliError> 
         help: "give Kubernetes objects as YAML or JSON documents, the one to judge first".to_owned(),
     };
     let documents: Vec<serde_json::Value> = serde_yaml::from_multiple(&text).map_err(|source| wrong(source.to_string()))?;
-    let manifests: Result<Vec<Manifest>, _> = documents.into_iter().filter(|document| !document.is_null()).map(Manifest::try_from).collect();
-    let manifests = manifests.map_err(|source| wrong(source.to_string()))?;
-    let Some(line) = status_of_stream(&manifests, jiff::Timestamp::now()) else { return Err(wrong("it holds no object".to_owned())) };
+    let documents: Vec<_> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    let line = StatusLine::of_stream(&documents, jiff::Timestamp::now()).map_err(|source| wrong(source.to_string()))?;
+    let Some(line) = line else { return Err(wrong("it holds no object".to_owned())) };
     ui.event(&line)?;
     Ok(ExitStatus::Done)
 }

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
-use provision_apply::{Failure, Refusal, RunOutcome, Skipped, StopReason, Summary};
+use provision_apply::{ObjectFailure, Refusal, RunOutcome, Skipped, StopReason, Summary};
 use provision_model::Action;
 use serde_json::json;
 
@@ -95,7 +95,7 @@ fn counts(summary: &Summary) -> String {
     format!("{number}{} in {:.1} s", parts.join(", "), summary.elapsed.as_secs_f64())
 }
 
-fn failure_text(failure: &Failure) -> String {
+fn failure_text(failure: &ObjectFailure) -> String {
     let subject = failure.resource.as_ref().map_or_else(|| failure.step.clone(), ToString::to_string);
     let verdict = &failure.verdict;
     let cause = verdict.cause.map_or_else(String::new, |cause| format!(" [{cause}]"));
