@@ -75,6 +75,13 @@ impl MemoryCluster {
         Self(Arc::new(Shared { state, killed: watch::Sender::new(false) }))
     }
 
+    /// Copies the cluster as it is now; the copy goes its own way and nobody watches it yet.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = Mutex::new(self.lock().fork());
+        Self(Arc::new(Shared { state, killed: watch::Sender::new(false) }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -258,7 +265,7 @@ impl Cluster for MemoryCluster {
             let Some(stored) = state.objects.get(service) else { return Err(ClusterError::NotFound { subject: service.to_string() }) };
             let ports = stored.value["spec"]["ports"].as_array().map_or(&[] as &[Value], Vec::as_slice);
             let unavailable = |message: String| ClusterError::Server { subject: service.to_string(), status: 503, message };
-            if !ports.iter().any(|one| one["name"] == port || one["port"].to_string() == port) {
+            if !ports.iter().any(|one| one["name"] == port || one["port"].as_u64().is_some_and(|number| number.to_string() == port)) {
                 return Err(unavailable(format!("no service port \"{port}\" found for service \"{}\"", service.name)));
             }
             if state.ready_endpoints(service).is_empty() {

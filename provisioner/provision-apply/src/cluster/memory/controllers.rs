@@ -22,7 +22,7 @@ use crate::ClusterError;
 const MOST_STEPS: usize = 50_000;
 
 /// What tests told the controllers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Scripts {
     pub(super) by_workload: BTreeMap<String, PodScript>,
     pub(super) by_image: Vec<(String, PodScript)>,

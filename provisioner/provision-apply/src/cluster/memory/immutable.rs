@@ -30,15 +30,11 @@ pub(super) fn check(id: &ResourceId, before: &Value, after: &Value) -> Result<()
         }
         ("", "ConfigMap") => sealed(before, after, &mut found),
         ("", "PersistentVolumeClaim") => claim(before, after, &mut found),
-        ("", "Pod") => {
-            if fixed(&before["spec"], POD_OPEN) != fixed(&after["spec"], POD_OPEN) {
-                found.push(cause("spec", "FieldValueForbidden", POD));
-            }
+        ("", "Pod") if fixed(&before["spec"], POD_OPEN) != fixed(&after["spec"], POD_OPEN) => {
+            found.push(cause("spec", "FieldValueForbidden", POD));
         }
-        ("apps", "StatefulSet") => {
-            if fixed(&before["spec"], STATEFUL_SET_OPEN) != fixed(&after["spec"], STATEFUL_SET_OPEN) {
-                found.push(cause("spec", "FieldValueForbidden", STATEFUL_SET));
-            }
+        ("apps", "StatefulSet") if fixed(&before["spec"], STATEFUL_SET_OPEN) != fixed(&after["spec"], STATEFUL_SET_OPEN) => {
+            found.push(cause("spec", "FieldValueForbidden", STATEFUL_SET));
         }
         ("", "Service") => address(before, after, &mut found),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") if before["roleRef"] != after["roleRef"] => {

@@ -105,7 +105,7 @@ pub(super) struct Refusal {
 }
 
 /// Log of requests, and the rules that refuse them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Requests {
     pub(super) log: Vec<Request>,
     pub(super) counts: RequestCounts,

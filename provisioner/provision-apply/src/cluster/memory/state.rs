@@ -97,6 +97,22 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Copies everything but the open watches.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            kinds: self.kinds.clone(),
+            revision: self.revision,
+            clock: self.clock.clone(),
+            watchers: Vec::new(),
+            requests: self.requests.clone(),
+            scripts: self.scripts.clone(),
+            queue: self.queue.clone(),
+            children: self.children.clone(),
+            made: self.made,
+        }
+    }
+
     /// Starts with what a new cluster has: system namespaces and one node.
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let mut state = Self {

@@ -124,10 +124,9 @@ impl State {
         self.complete(id, &mut after);
         let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
         let owners = self.owners_of_update(id, live.owners.clone(), &(before, &after), (manager, subresource, &api_version));
-        self.commit(id, &kind, Some(live), Next { api_version, content: after, owners, mode: WriteMode::Persist }).map(|manifest| {
-            self.finish_deletion(id);
-            manifest
-        })
+        let written = self.commit(id, &kind, Some(live), Next { api_version, content: after, owners, mode: WriteMode::Persist })?;
+        self.finish_deletion(id);
+        Ok(written)
     }
 
     /// Deletes an object, or marks it while finalizers hold it.
