@@ -77,6 +77,16 @@ fn a_definition_in_the_set_comes_before_a_known_one_and_serves_its_own_objects()
 }
 
 #[test]
+fn a_broken_definition_in_the_set_is_said_once_and_checks_what_it_can() {
+    let definitions = crds();
+    let planet = manifest(json!({"apiVersion": "example.com/v1", "kind": "Planet", "metadata": {"name": "p"}, "rings": 1, "orbit": 2}));
+    let found = check(&[planet, manifest(definitions[1].clone())], &definitions);
+    let codes: Vec<(&str, &str)> =
+        found.iter().map(|finding| (finding.code.0.as_str(), finding.resource.as_ref().map_or("", |id| &id.name))).collect();
+    assert_eq!(codes, [("crd-invalid", "planets.example.com"), ("crd-invalid", "planets.example.com"), ("unknown-field", "p")]);
+}
+
+#[test]
 fn an_unknown_kind_is_said_once_for_all_of_its_objects() {
     let object = |name: &str| manifest(json!({"apiVersion": "a.b/v1", "kind": "C", "metadata": {"name": name}}));
     let found = check(&[object("x"), object("y"), object("z")], &[]);

@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_target_may_carry_a_patch_version() {
-        for (target, known) in [("1.36", true), ("v1.36.3", true), ("1.29.0-eks", true), ("1.28", false), ("1.37", false), ("2", false), ("", false)] {
+        for (target, known) in
+            [("1.36", true), ("v1.36.3", true), ("1.29.0-eks", true), ("1.28", false), ("1.37", false), ("2", false), ("", false)]
+        {
             assert_eq!(document(target).is_some(), known, "{target}");
         }
     }

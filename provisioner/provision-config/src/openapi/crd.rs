@@ -29,15 +29,17 @@ impl<'v> Crd<'v> {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
         let name = text("/metadata/name").unwrap_or("without a name");
         if text("/kind") != Some(KIND) {
-            return Err(format!("an object among the custom resource definitions is none: {} {name}", text("/kind").unwrap_or("an object")));
+            return Err(format!(
+                "an object among the custom resource definitions is none: {} {name}",
+                text("/kind").unwrap_or("an object")
+            ));
         }
         if text("/apiVersion") != Some(API_VERSION) {
             let version = text("/apiVersion").unwrap_or("no apiVersion");
             return Err(format!("the definition {name} has {version}; only {API_VERSION} is read"));
         }
-        let required = |pointer: &str, field: &str| {
-            text(pointer).map(str::to_owned).ok_or_else(|| format!("the definition {name} needs `{field}`"))
-        };
+        let required =
+            |pointer: &str, field: &str| text(pointer).map(str::to_owned).ok_or_else(|| format!("the definition {name} needs `{field}`"));
         let (group, kind) = (required("/spec/group", "spec.group")?, required("/spec/names/kind", "spec.names.kind")?);
         Ok(Self { group, kind, value, compiled: OnceLock::new() })
     }

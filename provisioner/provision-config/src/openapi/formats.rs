@@ -36,7 +36,8 @@ pub(super) fn is_base64(text: &str) -> bool {
 pub(super) fn is_time(text: &str) -> bool {
     let bytes = text.as_bytes();
     let shape = |bytes: &[u8], shape: &[u8]| {
-        bytes.len() == shape.len() && bytes.iter().zip(shape).all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form })
+        bytes.len() == shape.len()
+            && bytes.iter().zip(shape).all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form })
     };
     let Some((date, rest)) = bytes.split_at_checked(19) else { return false };
     let fraction = match rest {

@@ -30,8 +30,11 @@ pub(super) struct Groups(BTreeSet<String>);
 /// Groups that no supported version serves any more; their kinds moved to other groups.
 const RETIRED_GROUPS: [&str; 1] = ["extensions"];
 /// Built-in kinds that went away for good, and what took their place.
-const RETIRED_KINDS: [(&str, &str, &str); 1] =
-    [("policy", "PodSecurityPolicy", "it was removed in 1.25; use Pod Security Admission: the label `pod-security.kubernetes.io/enforce` on the namespace")];
+const RETIRED_KINDS: [(&str, &str, &str); 1] = [(
+    "policy",
+    "PodSecurityPolicy",
+    "it was removed in 1.25; use Pod Security Admission: the label `pod-security.kubernetes.io/enforce` on the namespace",
+)];
 
 impl Groups {
     pub(super) fn of(kinds: &[BuiltinKind]) -> Self {
@@ -126,7 +129,10 @@ impl Schemas {
             return Finding::fatal("kind-not-served", not_served).help(format!("use {}", listed(known.iter().map(String::as_str))));
         }
         let message = format!("there is no kind `{kind}` in `{api_version}` of Kubernetes {}", self.target);
-        let near = nearest(kind, self.builtin.iter().filter(|(_, kinds)| kinds.iter().any(|known| known.group == group)).map(|(name, _)| name.as_str()));
+        let near = nearest(
+            kind,
+            self.builtin.iter().filter(|(_, kinds)| kinds.iter().any(|known| known.group == group)).map(|(name, _)| name.as_str()),
+        );
         let help = match near {
             _ if !elsewhere.is_empty() => format!("{kind} is served by {}", listed(elsewhere.iter().map(String::as_str))),
             Some(near) => format!("did you mean `{near}`?"),
@@ -144,7 +150,9 @@ impl Schemas {
             (None, Some(near)) if self.builtin.get(kind).is_some_and(|known| known.iter().any(|known| known.group == near)) => {
                 format!("did you mean the group `{near}`?")
             }
-            _ => "give its CustomResourceDefinition: in the rendered set, in a folder of definitions, or by a cluster that has it".to_owned(),
+            _ => {
+                "give its CustomResourceDefinition: in the rendered set, in a folder of definitions, or by a cluster that has it".to_owned()
+            }
         };
         Finding::new(Severity::Warning, "unknown-kind", message).help(help)
     }

@@ -28,8 +28,7 @@ pub(in crate::openapi) struct Version {
 impl Compiled {
     /// Compiles every served version; what is not structural is noted and then allows any value.
     pub(super) fn of(crd: &Value) -> Self {
-        let mut compiled =
-            Self { namespaced: crd.pointer("/spec/scope").and_then(Value::as_str) != Some("Cluster"), ..Self::default() };
+        let mut compiled = Self { namespaced: crd.pointer("/spec/scope").and_then(Value::as_str) != Some("Cluster"), ..Self::default() };
         let spec = Path::Key(&Path::Root, "spec");
         let list = Path::Key(&spec, "versions");
         let versions = crd.pointer("/spec/versions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -110,9 +109,10 @@ impl Compiled {
             return Shape::Any;
         };
         let of = self.node(items, &Path::Key(path, "items"));
-        let keys: Vec<String> = map.get("x-kubernetes-list-map-keys").and_then(Value::as_array).map_or_else(Vec::new, |keys| {
-            keys.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        });
+        let keys: Vec<String> = map
+            .get("x-kubernetes-list-map-keys")
+            .and_then(Value::as_array)
+            .map_or_else(Vec::new, |keys| keys.iter().filter_map(Value::as_str).map(str::to_owned).collect());
         let default = |key: &String| {
             let default = items.get("properties")?.get(key)?.get("default")?;
             Some((key.clone(), default.as_str().map_or_else(|| default.to_string(), str::to_owned)))

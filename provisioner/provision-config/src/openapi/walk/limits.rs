@@ -36,19 +36,23 @@ impl Walk<'_> {
     fn length(&mut self, limits: &Limits, length: usize, unit: &str, path: &Path<'_>) {
         let length = length as u64;
         let problem = match limits.length {
-            (Some(least), _) if length < least => format!("at least {least}"),
-            (_, Some(most)) if length > most => format!("at most {most}"),
+            (Some(least), _) if length < least => format!("at least {least} {unit}"),
+            (_, Some(most)) if length > most => format!("at most {most} {unit}"),
             _ => return,
         };
-        self.report("invalid-value", path, format!("{} has {length} {unit}; expected {problem}", quoted(path)), None);
+        self.report("invalid-value", path, format!("{} has length {length}; expected {problem}", quoted(path)), None);
     }
 }
 
 fn outside(limits: &Limits, number: f64) -> Option<String> {
     let (above, below) = limits.exclusive;
     match (limits.least, limits.most) {
-        (Some(least), _) if number < least || (above && number <= least) => Some(format!("{} {least}", if above { "more than" } else { "at least" })),
-        (_, Some(most)) if number > most || (below && number >= most) => Some(format!("{} {most}", if below { "less than" } else { "at most" })),
+        (Some(least), _) if number < least || (above && number <= least) => {
+            Some(format!("{} {least}", if above { "more than" } else { "at least" }))
+        }
+        (_, Some(most)) if number > most || (below && number >= most) => {
+            Some(format!("{} {most}", if below { "less than" } else { "at most" }))
+        }
         _ => None,
     }
 }

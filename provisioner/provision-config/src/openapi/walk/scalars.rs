@@ -34,7 +34,8 @@ impl Walk<'_> {
 
     fn syntax(&mut self, fits: bool, text: &str, expected: &str, path: &Path<'_>) {
         if !fits {
-            let help = (expected == "base64").then(|| "write plain text under `stringData`, or encode it".to_owned()).filter(|_| self.secret);
+            let help =
+                (expected == "base64").then(|| "write plain text under `stringData`, or encode it".to_owned()).filter(|_| self.secret);
             self.report("invalid-value", path, format!("{} is {}; expected {expected}", quoted(path), self.shown(text)), help);
         }
     }
