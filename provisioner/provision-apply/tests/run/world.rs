@@ -59,6 +59,17 @@ impl World {
         }
     }
 
+    /// A copy of this world that goes its own way.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            cluster: self.cluster.fork(),
+            secrets: self.secrets.clone(),
+            clock: self.clock.clone(),
+            events: Arc::default(),
+            runs: Mutex::new(*self.runs.lock().unwrap()),
+        }
+    }
+
     /// The context of a new run, unlike that of any other.
     pub(crate) fn cx(&self) -> Cx {
         let mut runs = self.runs.lock().unwrap();
