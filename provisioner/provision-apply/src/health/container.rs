@@ -78,7 +78,7 @@ impl Scene<'_> {
                     Some(since) => Patience::seconds_after(Some(since), 8),
                     None => Patience::Open,
                 };
-                Some(self.new(Cause::CrashLoop, status, detail).says(message).next("correct its command and image").patience(patience))
+                Some(self.sign(Cause::CrashLoop, status, detail).says(message).next("correct its command and image").patience(patience))
             }
             _ => None,
         }
@@ -107,7 +107,7 @@ impl Scene<'_> {
             format!("the image {image} of container {} can't be pulled: {registry}", name(status))
         };
         let says = if registry.contains(image) { registry.to_owned() } else { format!("{image}: {registry}") };
-        self.new(Cause::ImagePull, status, detail)
+        self.sign(Cause::ImagePull, status, detail)
             .says(&says)
             .next("check that the image and its tag or digest are in the registry, and that the cluster may pull it")
             .patience(patience)
@@ -150,7 +150,7 @@ impl Scene<'_> {
         let failure = self.about(status).find(|event| event.reason == "Unhealthy").map_or(killed.message, |event| event.message);
         let exit_code = symptom.evidence.exit_code;
         let mut symptom = self
-            .new(Cause::Probe, status, format!("container {} is killed again and again by its probe: {failure}", name(status)))
+            .sign(Cause::Probe, status, format!("container {} is killed again and again by its probe: {failure}", name(status)))
             .says(failure)
             .next(probe::NEXT);
         symptom.evidence.exit_code = exit_code;
@@ -162,18 +162,18 @@ impl Scene<'_> {
         let patience = Patience::seconds_after(self.since("Failed").or_else(|| self.pod_started()), 3);
         if missing {
             return self
-                .new(Cause::ConfigMissing, status, format!("container {} lacks its configuration: {message}", name(status)))
+                .sign(Cause::ConfigMissing, status, format!("container {} lacks its configuration: {message}", name(status)))
                 .says(message)
                 .next("make the ConfigMap or Secret with that key, or correct the reference")
                 .patience(patience);
         }
-        self.new(Cause::Admission, status, format!("the kubelet refuses container {}: {message}", name(status)))
+        self.sign(Cause::Admission, status, format!("the kubelet refuses container {}: {message}", name(status)))
             .says(message)
             .next("change the container's securityContext or its image as the message asks")
             .patience(patience)
     }
 
-    fn new(&self, cause: Cause, status: &Value, message: String) -> Symptom {
+    fn sign(&self, cause: Cause, status: &Value, message: String) -> Symptom {
         let mut symptom = Symptom::new(cause, self.pod, message.trim_end_matches([':', ' ']));
         symptom.evidence.container = Some(name(status).to_owned());
         symptom

@@ -1,5 +1,6 @@
 //! Why a controller can't make its pods.
 
+use jiff::{SignedDuration, Timestamp};
 use provision_model::{Cause, Manifest};
 
 use super::context::Context;
@@ -7,9 +8,11 @@ use super::symptom::{Patience, Symptom};
 
 /// How long a refusal is tolerated.
 pub(super) const PATIENCE_SECONDS: i64 = 4;
+/// A refusal that was not repeated for so long may be one from before the last change.
+const FRESH: SignedDuration = SignedDuration::from_secs(30);
 
 /// Returns what Events of the creator say about pods that could not be made.
-pub(super) fn symptoms(creator: &Manifest, context: &Context<'_>) -> Vec<Symptom> {
+pub(super) fn symptoms(creator: &Manifest, context: &Context<'_>, now: Timestamp) -> Vec<Symptom> {
     let events = context.events(creator);
     let Some(refusal) = events.iter().find(|event| event.reason == "FailedCreate") else {
         return Vec::new();
@@ -19,7 +22,9 @@ pub(super) fn symptoms(creator: &Manifest, context: &Context<'_>) -> Vec<Symptom
         return Vec::new();
     }
     let symptom = symptom(creator, refusal.message);
+    let is_old = refusal.last.is_some_and(|last| now.duration_since(last) > FRESH);
     let patience = match symptom.patience {
+        _ if is_old => Patience::Open,
         Patience::Open => Patience::Open,
         _ => Patience::seconds_after(refusal.first, PATIENCE_SECONDS),
     };

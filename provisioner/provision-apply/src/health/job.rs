@@ -21,12 +21,12 @@ pub(super) fn assess(subject: &Manifest, context: &Context<'_>, now: Timestamp) 
         return Assessment::current("it is suspended: it starts when someone lets it go on");
     }
     if subject.text("/status/startTime").is_none() && count(subject, "/status/active") == 0 {
-        return Assessment::in_progress("it has not started yet").weigh(creation::symptoms(subject, context), now);
+        return Assessment::in_progress("it has not started yet").weigh(creation::symptoms(subject, context, now), now);
     }
     let done = count(subject, "/status/succeeded");
     let wanted = number(subject, "/spec/completions").unwrap_or(1);
     let counted = Assessment::in_progress(format!("{done} of {wanted} runs are done"));
-    let mut symptoms = creation::symptoms(subject, context);
+    let mut symptoms = creation::symptoms(subject, context, now);
     for pod in context.owned(subject, "Pod") {
         symptoms.extend(pod::symptoms(pod, context).into_iter().map(of_run));
     }

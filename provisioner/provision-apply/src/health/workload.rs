@@ -25,7 +25,7 @@ pub(super) fn conclude(counted: Assessment, creator: &Manifest, pods: &[&Manifes
         symptoms.extend(pod::symptoms(pod, context).into_iter().map(|symptom| of_replica(symptom, pod)));
     }
     if waits {
-        symptoms.extend(creation::symptoms(creator, context));
+        symptoms.extend(creation::symptoms(creator, context, now));
         if symptoms.is_empty() {
             symptoms.extend(pods.iter().filter_map(|pod| pod::hint(pod, context)).take(1));
         }

@@ -127,14 +127,18 @@ impl Wait {
         Sight::Judged(assessment)
     }
 
-    /// Ready must last: since it was first seen ready here, or since its youngest pod became ready.
+    /// Ready must last: since it was first seen here, and since its youngest container started.
+    ///
+    /// Times in pods are whole seconds, cut off; what is older by more than that was ready long before we looked.
     fn settling(&mut self, assessment: Assessment, state: &TrackerState, now: Timestamp) -> Next {
-        let since = *self.current_since.get_or_insert(now);
-        // Times in pods are whole seconds, cut off.
-        let second = SignedDuration::from_secs(1);
-        let steady = assessment.ready_since.map_or(SignedDuration::ZERO, |ready| state.time.cautious(now).duration_since(ready) - second);
-        let left = self.settle - now.duration_since(since).max(steady);
-        if left <= SignedDuration::ZERO {
+        let seen = now.duration_since(*self.current_since.get_or_insert(now));
+        let steady = assessment.ready_since.map(|ready| state.time.cautious(now).duration_since(ready));
+        let left = match steady {
+            Some(steady) if steady >= self.settle + SignedDuration::from_secs(1) => SignedDuration::ZERO,
+            Some(steady) => self.settle - seen.min(steady),
+            None => self.settle - seen,
+        };
+        if left <= SignedDuration::ZERO || self.settle.is_zero() {
             return Next::Done(assessment.verdict);
         }
         self.last = Verdict::new(Health::InProgress, "it is ready and must stay so for a moment");
@@ -186,8 +190,12 @@ impl Wait {
 pub(super) fn blind(trouble: &Trouble) -> Verdict {
     let mut verdict = Verdict::new(Health::Unknown, format!("its state can't be read: {}", trouble.message))
         .with_evidence(Evidence { message: Some(trouble.message.clone()), ..Evidence::default() })
-        .with_next("allow to get, list and watch the kind");
-    verdict.cause = Some(Cause::Forbidden);
+        .with_next("see whether the API server answers, serves the kind and lets you list and watch it");
+    verdict.cause = match (trouble.lasting, trouble.not_served) {
+        (true, false) => Some(Cause::Forbidden),
+        (true, true) => None,
+        (false, _) => Some(Cause::Unreachable),
+    };
     verdict
 }
 

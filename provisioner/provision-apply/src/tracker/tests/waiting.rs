@@ -122,6 +122,23 @@ fn pods_that_are_ready_for_long_have_settled() {
 }
 
 #[test]
+fn a_restart_that_nobody_saw_begins_anew() {
+    let running = |version: &str, since: &str, restarts: u32| {
+        let mut pod = pod_of("a-1");
+        pod["metadata"]["resourceVersion"] = json!(version);
+        pod["metadata"]["managedFields"] = json!([{"manager": "kubelet", "time": since}]);
+        pod["status"] = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "containerStatuses": [{"name": "web", "ready": true, "restartCount": restarts, "state": {"running": {"startedAt": since}}}]});
+        pod
+    };
+    let set = owned("apps/v1", "ReplicaSet", "a-1", ("Deployment", "a"));
+    let scene =
+        Scene::of(seen("10")).told(seen("11")).told(set).told(running("2", "2026-01-01T00:00:00Z", 0)).synced(&manifest(seen("10")));
+    let scene = scene.waits().at(2).told(running("3", "2026-01-01T00:00:02Z", 1)).at(4).waits();
+    assert_eq!(scene.at(5).done().health, Health::Current);
+}
+
+#[test]
 fn states_from_before_our_write_do_not_count() {
     let written = manifest(seen("10"));
     let scene = Scene::of(seen("10")).told(seen("9")).synced(&written).at(30).waits();
