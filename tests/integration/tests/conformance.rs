@@ -4,6 +4,10 @@ use integration::World;
 
 #[path = "../../../provisioner/provision-apply/tests/conformance/flows.rs"]
 mod flows;
+#[path = "../../../provisioner/provision-apply/tests/conformance/immutable.rs"]
+mod immutable;
+#[path = "../../../provisioner/provision-apply/tests/conformance/ownership.rs"]
+mod ownership;
 #[path = "../../../provisioner/provision-apply/tests/conformance/rules.rs"]
 mod rules;
 #[path = "../../../provisioner/provision-apply/tests/conformance/table.rs"]

@@ -1,5 +1,7 @@
 //! Rules about several objects and about time: deletion, namespaces, CRDs, watches.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::time::Duration;
 
 use futures::StreamExt as _;

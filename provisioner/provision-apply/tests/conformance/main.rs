@@ -1,6 +1,8 @@
 //! The cluster in memory keeps the same rules as an API server.
 
 mod flows;
+mod immutable;
+mod ownership;
 mod rules;
 mod simulation;
 mod table;

@@ -1,5 +1,7 @@
 //! What only the cluster in memory has: scripts, refusals, faults, steps by hand.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _};
@@ -226,7 +228,8 @@ async fn other_people_own_what_they_edit() {
 async fn refusals_are_told_as_the_server_tells_them() {
     let kind = GroupKind::new("", "ConfigMap");
     let right = |verb: &str| Access { verb: verb.to_owned(), group: String::new(), resource: "configmaps".to_owned(), namespace: None };
-    let cases: [(&str, &dyn Fn(&MemoryCluster), &str); 6] = [
+    type SetUp<'s> = &'s dyn Fn(&MemoryCluster);
+    let cases: [(&str, SetUp<'_>, &str); 6] = [
         ("a webhook", &|cluster| cluster.refuse(&kind, "no"), "Admission"),
         ("a quota", &|cluster| cluster.exhaust_quota(&kind, "full"), "Quota"),
         ("a missing right", &|cluster| cluster.forbid(right("patch")), "Forbidden"),

@@ -1,5 +1,7 @@
 //! How a rule is written down: steps on objects of its own, and what the server must answer.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use provision_apply::{Cluster, ClusterError, WriteMode};
 use provision_model::Manifest;
 use serde_json::{Value, json};
