@@ -7,7 +7,7 @@ use provision_model::ResourceId;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::world::{STATE, Work, World, config, deployment, deployment_id, desired, namespace};
+use crate::world::{STATE, Work, World, config, depending, deployment, deployment_id, desired, namespace};
 
 fn lease_id() -> ResourceId {
     ResourceId::namespaced("coordination.k8s.io", "Lease", STATE, "dev")
@@ -113,14 +113,9 @@ async fn a_run_whose_lock_was_taken_stops() {
 #[tokio::test(start_paused = true)]
 async fn no_write_begins_while_the_lock_is_in_doubt() {
     let world = World::new();
-    let first = desired(vec![namespace(), deployment("api", 1, &[])]);
     world.cluster.hold(&deployment_id("api"));
-    let last = desired(vec![namespace(), deployment("api", 1, &[]), {
-        let mut last = config("last", "1");
-        last.depends_on = crate::world::object(last.manifest.clone().into(), &[deployment_id("api")]).depends_on;
-        last
-    }]);
-    assert_ne!(first, last);
+    let last = depending(config("last", "1"), &[deployment_id("api")]);
+    let wanted = desired(vec![namespace(), deployment("api", 1, &[]), last]);
     let trouble = async {
         until_written(&world).await;
         world.cluster.forbid(provision_apply::Access {
@@ -132,7 +127,8 @@ async fn no_write_begins_while_the_lock_is_in_doubt() {
         sleep(Duration::from_secs(20)).await;
         world.cluster.release(&deployment_id("api"));
     };
-    let (outcome, ()) = tokio::join!(world.run(&Work::Up(last)), trouble);
+    let work = Work::Up(wanted);
+    let (outcome, ()) = tokio::join!(world.run(&work), trouble);
     let outcome = outcome.unwrap();
     assert!(matches!(outcome, RunOutcome::Stopped { .. }), "{outcome:?}");
     assert!(!world.writes().iter().any(|write| write.contains("ConfigMap/feature-system/last")), "{:?}", world.writes());

@@ -7,16 +7,11 @@ use provision_model::{Cause, DesiredObject, ResourceId};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::world::{NS, Work, World, config, config_id, deployment, deployment_id, desired, job, job_id, namespace, object, service};
+use crate::world::{NS, Work, World, config, config_id, depending, deployment, deployment_id, desired, job, job_id, namespace, object, service};
 
 fn chain() -> Vec<DesiredObject> {
-    let mut settings = config("settings", "1");
-    settings.depends_on = after(&ResourceId::cluster("", "Namespace", NS));
+    let settings = depending(config("settings", "1"), &[ResourceId::cluster("", "Namespace", NS)]);
     vec![namespace(), settings, deployment("api", 1, &[config_id("settings")]), job("report", "1", &[deployment_id("api")])]
-}
-
-fn after(id: &ResourceId) -> Vec<provision_model::Dependency> {
-    config("x", "").depends_on.into_iter().chain(object(json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}}), &[id.clone()]).depends_on).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,10 +101,9 @@ async fn a_job_that_its_ttl_removed_does_not_run_again() {
 async fn independent_branches_go_on_and_all_failures_are_told_together() {
     let world = World::new();
     for name in ["bad1", "bad2"] {
-        world.cluster.script_pods(name, PodScript::ImagePullBackOff);
+        world.cluster.script_pods(name, PodScript::ImagePullBackOff { message: "manifest unknown".to_owned() });
     }
-    let mut held = config("held", "1");
-    held.depends_on = after(&deployment_id("bad1"));
+    let held = depending(config("held", "1"), &[deployment_id("bad1")]);
     let objects = vec![namespace(), deployment("bad1", 1, &[]), deployment("bad2", 1, &[]), deployment("good", 1, &[]), held];
     let wanted = desired(objects);
     let outcome = world.run(&Work::Up(wanted.clone())).await.unwrap();
@@ -132,7 +126,7 @@ async fn independent_branches_go_on_and_all_failures_are_told_together() {
 async fn nothing_is_pruned_when_something_failed() {
     let world = World::new();
     world.run(&Work::Up(desired(vec![namespace(), config("old", "1")]))).await.unwrap();
-    world.cluster.script_pods("bad", PodScript::ImagePullBackOff);
+    world.cluster.script_pods("bad", PodScript::ImagePullBackOff { message: "manifest unknown".to_owned() });
     let outcome = world.run(&Work::Up(desired(vec![namespace(), deployment("bad", 1, &[])]))).await.unwrap();
     assert!(matches!(outcome, RunOutcome::Failed { .. }), "{outcome:?}");
     assert!(world.cluster.peek(&config_id("old")).is_some());

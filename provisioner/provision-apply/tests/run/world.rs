@@ -8,7 +8,7 @@ use provision_apply::{
     ApplyError, ApplyOptions, Clock, Fault, GenerationKind, LockMode, MemoryCluster, MemorySecrets, Progress, RunContext, RunOutcome, Verb,
     apply, contents, load_generation, load_pending, observe, predict,
 };
-use provision_model::{Desired, DesiredObject, Dependency, Manifest, ObjectOptions, Observed, Origin, Plan, Policy, ResourceId, Scope};
+use provision_model::{Desired, DesiredObject, Dependency, Manifest, ObjectOptions, Observed, Origin, Plan, Policy, ResourceId, Scope, annotations};
 use provision_plan::{PlanOptions, leaving_namespaces, needs_prediction, plan_down, plan_with};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -210,8 +210,19 @@ pub(crate) fn object(value: Value, after: &[ResourceId]) -> DesiredObject {
     if let Some(limit) = value.pointer("/metadata/annotations/provision.dev~1timeout").and_then(Value::as_str) {
         options.timeout = Some(std::time::Duration::from_secs(limit.trim_end_matches('s').parse().unwrap()));
     }
-    let depends_on = after.iter().map(|target| Dependency { target: target.clone(), origin: origin.clone() }).collect();
-    DesiredObject { manifest: Manifest::try_from(value).unwrap(), origin, depends_on, options }
+    let object = DesiredObject { manifest: Manifest::try_from(value).unwrap(), origin, depends_on: Vec::new(), options };
+    depending(object, after)
+}
+
+/// The same object with declared dependencies.
+pub(crate) fn depending(object: DesiredObject, after: &[ResourceId]) -> DesiredObject {
+    if after.is_empty() {
+        return object;
+    }
+    let text: Vec<String> = after.iter().map(ToString::to_string).collect();
+    let manifest = object.manifest.with_annotations(&[(annotations::DEPENDS_ON, &text.join(","))]);
+    let depends_on = after.iter().map(|target| Dependency { target: target.clone(), origin: object.origin.clone() }).collect();
+    DesiredObject { manifest, depends_on, ..object }
 }
 
 pub(crate) fn desired(objects: Vec<DesiredObject>) -> Desired {
