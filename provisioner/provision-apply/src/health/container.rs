@@ -101,10 +101,11 @@ impl Scene<'_> {
             _ if first.is_some() => Patience::seconds_after(first, if passing { 20 } else { 6 }),
             _ => Patience::Open,
         };
-        let detail = if registry.contains(image) || image.is_empty() {
-            format!("the image of container {} can't be pulled: {registry}", name(status))
+        let reply = registry.split_once(" desc = ").map_or(registry, |(_, reply)| reply);
+        let detail = if reply.contains(image) {
+            format!("the image of container {} can't be pulled: {reply}", name(status))
         } else {
-            format!("the image {image} of container {} can't be pulled: {registry}", name(status))
+            format!("the image {image} of container {} can't be pulled: {reply}", name(status))
         };
         let says = if registry.contains(image) { registry.to_owned() } else { format!("{image}: {registry}") };
         self.sign(Cause::ImagePull, status, detail)
@@ -203,7 +204,11 @@ pub(super) fn ended(pod: &Manifest, status: &Value, state: &str) -> Symptom {
     let reason = state.and_then(|state| text(state, "/reason")).unwrap_or_default();
     let said = state.and_then(|state| text(state, "/message")).unwrap_or_default();
     let times = restarts(status);
-    let repeated = if times > 0 { format!(", restarted {times} times") } else { String::new() };
+    let repeated = match times {
+        ..=0 => String::new(),
+        1 => ", restarted once".to_owned(),
+        _ => format!(", restarted {times} times"),
+    };
     let container = name(status);
     let mut symptom = match (reason, exit) {
         ("OOMKilled", _) => {
