@@ -1,5 +1,7 @@
 //! Objects against the API's schemas: what is found, as data in `openapi/cases.yaml`.
 
+#![expect(clippy::unwrap_used, reason = "a test reports by panicking")]
+
 use provision_config::{SchemaSubject, Schemas, check_schemas};
 use provision_model::{Finding, Manifest, Origin, Severity};
 use serde::Deserialize;

@@ -11,11 +11,11 @@ pub(super) enum Path<'p> {
 }
 
 impl Path<'_> {
-    pub(super) fn to_field(&self) -> FieldPath {
+    pub(super) fn to_field(self) -> FieldPath {
         match self {
             Self::Root => FieldPath::default(),
             Self::Key(parent, key) => parent.to_field().key(key),
-            Self::Index(parent, index) => parent.to_field().index(*index),
+            Self::Index(parent, index) => parent.to_field().index(index),
         }
     }
 }
