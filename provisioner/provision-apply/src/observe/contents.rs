@@ -21,7 +21,7 @@ pub async fn contents<C: Cluster, S, K>(
         return Ok(BTreeMap::new());
     }
     let api = cx.cluster.api().await.map_err(ApplyError::cluster_failed("ask what the cluster serves"))?;
-    let kinds: Vec<ApiResource> = api.resources.into_iter().filter(|resource| is_somebodys(resource)).collect();
+    let kinds: Vec<ApiResource> = api.resources.into_iter().filter(is_somebodys).collect();
     let mut contents = BTreeMap::new();
     for namespace in namespaces {
         let listed: Vec<Result<Vec<ResourceId>, ClusterError>> = iter(kinds.clone())
