@@ -6,7 +6,7 @@ mod references;
 
 use std::collections::{HashMap, HashSet};
 
-use provision_model::{DesiredObject, FieldPath, FieldSegment, Finding, Manifest, ResourceId, Severity};
+use provision_model::{DesiredObject, FieldPath, FieldSegment, Finding, Manifest, Severity};
 use serde_json::Value as Json;
 
 use crate::tree::{ReadRules, Tree, read_documents};
@@ -84,16 +84,23 @@ pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: 
     problems
 }
 
+/// An identity without an allocation: group, kind, namespace (empty for none), name.
+type Key<'o> = (&'o str, &'o str, &'o str, &'o str);
+
+fn key(manifest: &Manifest) -> Key<'_> {
+    let group = manifest.api_version().rsplit_once('/').map_or("", |(group, _)| group);
+    (group, manifest.kind(), manifest.namespace().unwrap_or_default(), manifest.name())
+}
+
 /// Finds objects by identity; two with the same one are a problem, whatever version they are written in.
-fn index(objects: &[DesiredObject], problems: &mut Vec<Problem>) -> HashMap<ResourceId, usize> {
+fn index<'o>(objects: &'o [DesiredObject], problems: &mut Vec<Problem>) -> HashMap<Key<'o>, usize> {
     let mut index = HashMap::with_capacity(objects.len());
     for (place, object) in objects.iter().enumerate() {
-        let id = object.id();
-        let Some(first) = index.get(&id).copied() else {
-            index.insert(id, place);
+        let Some(first) = index.get(&key(&object.manifest)).copied() else {
+            index.insert(key(&object.manifest), place);
             continue;
         };
-        let first: &DesiredObject = &objects[first];
+        let (first, id): (&DesiredObject, _) = (&objects[first], object.id());
         let versions = if first.manifest.api_version() == object.manifest.api_version() {
             String::new()
         } else {

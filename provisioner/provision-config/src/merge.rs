@@ -85,12 +85,7 @@ impl Merge<'_> {
                     merged.remove(at);
                 }
                 (Some(at), _) => merged[at] = self.both(merged[at], node, Some(item), &inner),
-                (None, Some(tag)) => {
-                    let verb = if tag == MergeTag::Delete { "delete" } else { "replace" };
-                    let place = self.tree.node(node).place;
-                    let message = format!("nothing to {verb}: no lower layer has `{inner}`");
-                    self.findings.push(Finding::fatal(&format!("{verb}-missing"), message).at(self.tree.origin(place)));
-                }
+                (None, Some(tag)) => self.no_item(node, tag, &inner),
                 (None, None) => {
                     self.alone(node, &inner);
                     merged.push(node);
@@ -98,6 +93,13 @@ impl Merge<'_> {
             }
         }
         Content::List(merged)
+    }
+
+    fn no_item(&mut self, node: NodeId, tag: MergeTag, path: &str) {
+        let verb = if tag == MergeTag::Delete { "delete" } else { "replace" };
+        let place = self.tree.node(node).place;
+        let message = format!("nothing to {verb}: no lower layer has such an item in `{path}`");
+        self.findings.push(Finding::fatal(&format!("{verb}-missing"), message).at(self.tree.origin(place)));
     }
 
     fn nothing_there(&mut self, entry: &Entry, path: &str, verb: &str, near: Option<String>) {
@@ -111,7 +113,10 @@ impl Merge<'_> {
     fn alone(&mut self, node: NodeId, path: &str) {
         match self.tree.node(node).content.clone() {
             Content::Map(entries) => self.alone_entries(&entries, path),
-            Content::List(items) => items.into_iter().for_each(|item| self.alone(item, path)),
+            Content::List(items) => items.into_iter().for_each(|item| match self.tree.node(item).tag {
+                Some(tag) => self.no_item(item, tag, path),
+                None => self.alone(item, path),
+            }),
             Content::Scalar { .. } => {}
         }
     }

@@ -37,8 +37,8 @@ pub(crate) enum Target {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) references: Vec<Reference>,
-    /// Labels and port names of the pods that it makes.
-    pub(crate) pods: Option<(BTreeMap<String, String>, Vec<String>)>,
+    /// Labels of the pods that it makes.
+    pub(crate) pods: Option<BTreeMap<String, String>>,
     /// Secrets that something else makes because of it.
     pub(crate) makes_secrets: Vec<String>,
     /// Images of its containers with their pointers.
@@ -99,6 +99,8 @@ impl Facts {
             if !(is_secret && inside) {
                 let help = "read the Secret from there: `valueFrom.secretKeyRef`, a volume, or `imagePullSecrets`";
                 let message = "a secret value may stand only under `data` of a Secret";
+                // The schema would say of the same field that a map is no text.
+                self.schema.retain(|found| found.field.as_ref().is_none_or(|field| super::pointer(field) != pointer));
                 self.problems.push((pointer, Finding::fatal("secret-sink", message).help(help)));
             }
         }
@@ -107,10 +109,8 @@ impl Facts {
     fn namespace(&mut self, manifest: &Manifest, catalog: &Catalog) {
         let namespaced = catalog.namespaced(manifest);
         match manifest.namespace() {
-            Some(namespace) if namespaced == Some(false) => {
-                let message = format!("a {} lives in no namespace, but `{namespace}` is given", manifest.kind());
-                self.problems.push(("/metadata/namespace".to_owned(), Finding::fatal("wrong-scope", message)));
-            }
+            // The schema check says that a namespace is too much.
+            Some(_) if namespaced == Some(false) => {}
             Some(namespace) => self.target("/metadata/namespace", "", "Namespace", None, &namespace.to_owned()),
             None if namespaced == Some(true) => {
                 let message = format!("a {} needs `metadata.namespace`", manifest.kind());
@@ -145,7 +145,7 @@ impl Facts {
     /// A workload that does not select its own pods is refused by the API server.
     fn own_selector(&mut self, manifest: &Manifest) {
         let wanted = manifest.value().pointer("/spec/selector/matchLabels").map(labels_of).unwrap_or_default();
-        let Some((labels, _)) = &self.pods else { return };
+        let Some(labels) = &self.pods else { return };
         if wanted.iter().any(|(key, value)| labels.get(key) != Some(value)) {
             let message = "the selector does not match the labels of the pod template";
             self.problems.push(("/spec/selector".to_owned(), Finding::fatal("selector-mismatch", message)));
@@ -153,8 +153,8 @@ impl Facts {
     }
 
     fn pod_template(&mut self, manifest: &Manifest, pointer: &str) {
-        let Some(template) = manifest.value().pointer(pointer).cloned() else { return };
-        self.pod(&template, pointer);
+        let Some(template) = manifest.value().pointer(pointer) else { return };
+        self.pod(template, pointer);
         let mut claims = Vec::new();
         for (pointer, claim) in manifest.value().get("spec").map(|spec| items(spec, "volumeClaimTemplates", "/spec")).unwrap_or_default() {
             self.storage_class(claim, &pointer);

@@ -4,7 +4,7 @@ use provision_model::{DesiredObject, Finding, ResourceId, Severity};
 use serde_json::Value as Json;
 
 use super::facts::{Facts, Reference, Target};
-use super::{Problem, group_of, is_cluster_scoped};
+use super::{Key, Problem, group_of, is_cluster_scoped};
 use crate::Environment;
 use crate::suggest::nearest;
 
@@ -16,7 +16,7 @@ const USUALLY_PROVIDED: [&str; 10] =
 pub(super) fn check(
     objects: &[DesiredObject],
     facts: &[&Facts],
-    index: &HashMap<ResourceId, usize>,
+    index: &HashMap<Key<'_>, usize>,
     environment: &Environment,
     problems: &mut Vec<Problem>,
 ) {
@@ -28,9 +28,10 @@ pub(super) fn check(
             }
         }
         for dependency in &object.depends_on {
-            if !index.contains_key(&dependency.target) && !world.provided.contains(&dependency.target) {
-                let kind = &dependency.target.kind.kind;
-                let names = index.keys().filter(|id| id.kind.kind == *kind).map(|id| id.name.as_str());
+            let target = &dependency.target;
+            let (kind, namespace) = (target.kind.kind.as_str(), target.namespace.as_deref().unwrap_or_default());
+            if !index.contains_key(&(target.kind.group.as_str(), kind, namespace, target.name.as_str())) && !world.provided.contains(target) {
+                let names = index.keys().filter(|(_, other, _, _)| *other == kind).map(|(_, _, _, name)| *name);
                 let mut finding = Finding::fatal("dangling-reference", format!("{} depends on {}, which is not rendered", object.id(), dependency.target));
                 finding.help = nearest(&dependency.target.name, names).map(|near| format!("did you mean `{near}`?"));
                 let finding = finding.on(object.id()).at(dependency.origin.clone());
@@ -44,24 +45,24 @@ type Labels = BTreeMap<String, String>;
 
 struct World<'w> {
     objects: &'w [DesiredObject],
-    index: &'w HashMap<ResourceId, usize>,
-    /// Pods by namespace.
-    pods: HashMap<&'w str, Vec<&'w (Labels, Vec<String>)>>,
+    index: &'w HashMap<Key<'w>, usize>,
+    /// Labels of pods, by namespace and each of their labels.
+    pods: HashMap<(&'w str, &'w str, &'w str), Vec<&'w Labels>>,
     /// Secrets that others make, by namespace and name.
-    made: HashSet<(String, String)>,
+    made: HashSet<(&'w str, &'w str)>,
     provided: HashSet<ResourceId>,
 }
 
 impl<'w> World<'w> {
-    fn new(objects: &'w [DesiredObject], facts: &[&'w Facts], index: &'w HashMap<ResourceId, usize>, environment: &Environment) -> Self {
-        let mut pods: HashMap<&str, Vec<_>> = HashMap::new();
+    fn new(objects: &'w [DesiredObject], facts: &[&'w Facts], index: &'w HashMap<Key<'w>, usize>, environment: &Environment) -> Self {
+        let mut pods: HashMap<(&str, &str, &str), Vec<&Labels>> = HashMap::new();
         let mut made = HashSet::new();
         for (object, facts) in objects.iter().zip(facts) {
             let namespace = object.manifest.namespace().unwrap_or_default();
-            if let Some(pod) = &facts.pods {
-                pods.entry(namespace).or_default().push(pod);
+            for (key, value) in facts.pods.iter().flatten() {
+                pods.entry((namespace, key, value)).or_default().extend(&facts.pods);
             }
-            made.extend(facts.makes_secrets.iter().map(|name| (namespace.to_owned(), name.clone())));
+            made.extend(facts.makes_secrets.iter().map(|name| (namespace, name.as_str())));
         }
         let home = &environment.settings.platform.namespace;
         let provided = environment.settings.provided.objects.iter().filter_map(|text| provided(text, home)).collect();
@@ -83,16 +84,20 @@ impl<'w> World<'w> {
     }
 
     fn named(&self, group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Option<Finding> {
-        let id = match namespace.filter(|_| !is_cluster_scoped(kind)) {
+        let key = (group, kind, namespace.unwrap_or_default(), name);
+        let made = kind == "Secret" && self.made.contains(&(key.2, name));
+        let built_in = kind == "Namespace" && matches!(name, "default" | "kube-system" | "kube-public" | "kube-node-lease");
+        if made || built_in || self.index.contains_key(&key) {
+            return None;
+        }
+        let id = match namespace {
             Some(namespace) => ResourceId::namespaced(group, kind, namespace, name),
             None => ResourceId::cluster(group, kind, name),
         };
-        let made = kind == "Secret" && self.made.contains(&(namespace.unwrap_or_default().to_owned(), name.to_owned()));
-        let built_in = kind == "Namespace" && matches!(name, "default" | "kube-system" | "kube-public" | "kube-node-lease");
-        if made || built_in || self.index.contains_key(&id) || self.provided.contains(&id) {
+        if self.provided.contains(&id) {
             return None;
         }
-        let others = self.index.keys().filter(|other| other.kind == id.kind && other.namespace == id.namespace).map(|other| other.name.as_str());
+        let others = self.index.keys().filter(|other| (other.0, other.1, other.2) == (key.0, key.1, key.2)).map(|other| other.3);
         let near = nearest(name, others).map(|near| format!("did you mean `{near}`? "));
         let severity = if USUALLY_PROVIDED.contains(&kind) { Severity::Warning } else { Severity::Fatal };
         let finding = Finding::new(severity, "dangling-reference", format!("{id} is neither rendered nor provided by the cluster"));
@@ -100,7 +105,7 @@ impl<'w> World<'w> {
     }
 
     fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&DesiredObject> {
-        self.index.get(&ResourceId::namespaced("", kind, namespace, name)).map(|place| &self.objects[*place])
+        self.index.get(&("", kind, namespace, name)).map(|place| &self.objects[*place])
     }
 
     fn key(&self, kind: &str, namespace: &str, name: &str, key: &str) -> Option<Finding> {
@@ -116,14 +121,16 @@ impl<'w> World<'w> {
     }
 
     fn pods(&self, labels: &Labels, namespace: &str, strict: bool) -> Option<Finding> {
-        let pods = self.pods.get(namespace).map(Vec::as_slice).unwrap_or_default();
-        if pods.iter().any(|(own, _)| labels.iter().all(|(key, value)| own.get(key) == Some(value))) {
+        let (key, value) = labels.first_key_value()?;
+        let candidates = self.pods.get(&(namespace, key, value)).map(Vec::as_slice).unwrap_or_default();
+        if candidates.iter().any(|own| labels.iter().all(|(key, value)| own.get(key) == Some(value))) {
             return None;
         }
         let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let severity = if strict { Severity::Fatal } else { Severity::Warning };
         let message = format!("no pod of the set in `{namespace}` has the labels {}", text.join(", "));
-        let near = labels.iter().find_map(|(key, value)| nearest(value, pods.iter().filter_map(|(own, _)| own.get(key)).map(String::as_str)));
+        let others = |key: &str| self.pods.keys().filter(move |other| other.0 == namespace && other.1 == key).map(|other| other.2).collect::<Vec<_>>();
+        let near = labels.iter().find_map(|(key, value)| nearest(value, others(key)));
         let mut finding = Finding::new(severity, "dangling-reference", message);
         finding.help = near.map(|near| format!("did you mean `{near}`?"));
         Some(finding)

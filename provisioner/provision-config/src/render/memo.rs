@@ -1,10 +1,10 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use provision_model::DesiredObject;
 use serde_json::Value as Json;
 
-use super::tracked::{Read, root_hash, step_hash};
+use super::tracked::{PathSet, Read, root_hash, step_hash};
 use super::units::{Unit, UnitKey};
 use super::{RenderInputs, Rendered};
 use crate::Environment;
@@ -64,8 +64,8 @@ fn names(environment: &Environment) -> (String, Option<String>, String) {
 /// The paths under which two versions of the values differ.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    values: HashSet<u64>,
-    keys: HashSet<u64>,
+    values: PathSet,
+    keys: PathSet,
 }
 
 impl Changes {
@@ -91,7 +91,14 @@ impl Changes {
                 if !same_keys {
                     self.keys.insert(path);
                 }
-                let mut differs = !same_keys;
+                if same_keys {
+                    let mut differs = false;
+                    for ((key, before), after) in a.iter().zip(b.values()) {
+                        differs |= self.compare(before, after, step_hash(path, key));
+                    }
+                    return self.mark(path, differs);
+                }
+                let mut differs = true;
                 for (key, value) in a {
                     let inner = step_hash(path, key);
                     differs |= match b.get(key) {
@@ -122,6 +129,10 @@ impl Changes {
             (before, after) if before == after => false,
             (before, after) => self.all(before, path) | self.all(after, path),
         };
+        self.mark(path, differs)
+    }
+
+    fn mark(&mut self, path: u64, differs: bool) -> bool {
         if differs {
             self.values.insert(path);
         }

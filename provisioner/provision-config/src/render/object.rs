@@ -9,30 +9,31 @@ use crate::settings::parse_period;
 
 /// Turns a rendered value into an object: marks it as ours and reads its options.
 ///
+/// Annotations of ours that can't be read come with their JSON pointers.
+///
 /// # Errors
-/// Findings when it is no object or an annotation of ours can't be read.
-pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin>) -> Result<DesiredObject, Vec<Finding>> {
+/// A finding when it is no object.
+pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin>) -> Result<(DesiredObject, Vec<(String, Finding)>), Finding> {
     mark(&mut value);
     let manifest = Manifest::try_from(value)
-        .map_err(|error| vec![Finding::fatal("no-object", error.to_string()).at(origin.clone()).help("every document of a template is one object")])?;
-    let mut findings = Vec::new();
-    let id = manifest.id();
-    let mut refuse = |code: &str, message: String| findings.push(Finding::fatal(code, message).on(id.clone()).at(origin.clone()));
+        .map_err(|error| Finding::fatal("no-object", error.to_string()).at(origin.clone()).help("every document of a template is one object"))?;
+    let mut problems = Vec::new();
+    let mut refuse = |name: &str, message: String| problems.push((pointer(name), Finding::fatal("bad-option", message)));
     let mut options = ObjectOptions::default();
     match manifest.annotation(annotations::TIMEOUT).map(|text| (text, parse_period(text))) {
         Some((_, Some(timeout))) if timeout > Duration::ZERO => options.timeout = Some(timeout),
-        Some((text, _)) => refuse("bad-option", format!("`{}` is `{text}`; expected a time such as `90s`", annotations::TIMEOUT)),
+        Some((text, _)) => refuse(annotations::TIMEOUT, format!("`{}` is `{text}`; expected a time such as `90s`", annotations::TIMEOUT)),
         None => {}
     }
     match manifest.annotation(annotations::ON_REMOVE) {
         Some("keep") => options.on_remove = OnRemove::Keep,
         None | Some("delete") => {}
-        Some(text) => refuse("bad-option", format!("`{}` is `{text}`; expected `keep` or `delete`", annotations::ON_REMOVE)),
+        Some(text) => refuse(annotations::ON_REMOVE, format!("`{}` is `{text}`; expected `keep` or `delete`", annotations::ON_REMOVE)),
     }
     match manifest.annotation(annotations::REPLACE) {
         Some("allowed") => options.replace = ReplacePolicy::Allowed,
         None => {}
-        Some(text) => refuse("bad-option", format!("`{}` is `{text}`; expected `allowed`", annotations::REPLACE)),
+        Some(text) => refuse(annotations::REPLACE, format!("`{}` is `{text}`; expected `allowed`", annotations::REPLACE)),
     }
     let mut depends_on = Vec::new();
     let place = declared.unwrap_or(origin);
@@ -40,13 +41,17 @@ pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin
         match dependency(word, manifest.namespace()) {
             Some(target) => depends_on.push(Dependency { target, origin: place.clone() }),
             None => {
-                let message = format!("`{word}` names no object");
                 let help = "write `Kind/name`, `Kind.group/name` or `Kind.group/namespace/name`";
-                findings.push(Finding::fatal("bad-dependency", message).on(manifest.id()).at(place.clone()).help(help));
+                let finding = Finding::fatal("bad-dependency", format!("`{word}` names no object")).help(help);
+                problems.push((pointer(annotations::DEPENDS_ON), finding));
             }
         }
     }
-    if findings.is_empty() { Ok(DesiredObject { manifest, origin: origin.clone(), depends_on, options }) } else { Err(findings) }
+    Ok((DesiredObject { manifest, origin: origin.clone(), depends_on, options }, problems))
+}
+
+fn pointer(annotation: &str) -> String {
+    format!("/metadata/annotations/{}", super::escape(annotation))
 }
 
 /// Adds the label that says who manages the object; maps of labels and annotations that are empty say nothing and go.

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
@@ -70,6 +72,29 @@ pub(crate) fn step_hash(parent: u64, step: &str) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
+/// A hasher for numbers of paths, which are hashes already.
+#[derive(Debug, Default)]
+pub(crate) struct PathHasher(u64);
+
+impl Hasher for PathHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+/// A set of numbers of paths.
+pub(crate) type PathSet = HashSet<u64, BuildHasherDefault<PathHasher>>;
+
 #[derive(Debug)]
 enum Step {
     Key(Arc<str>),
@@ -99,6 +124,11 @@ impl Tracked {
             Some((parent, Step::Key(key))) => parent.json().get(&**key).unwrap_or(NULL),
             Some((parent, Step::Index(index))) => parent.json().get(*index).unwrap_or(NULL),
         }
+    }
+
+    /// Returns the number of its path.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
     }
 
     /// Notes that all of it is read and returns it.

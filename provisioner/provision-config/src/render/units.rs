@@ -29,8 +29,8 @@ pub(crate) struct UnitKey {
 enum ElementKey {
     /// The document has no `$for`.
     Only,
-    /// A value of the settings by its path.
-    Path(String),
+    /// A value of the settings by the number of its path.
+    Path(u64),
     /// Another value by its place and its text; `None` when it is no scalar, which is never rendered from memory.
     Plain(usize, Option<String>),
 }
@@ -200,11 +200,13 @@ impl Workshop<'_> {
             let declared = evaluation.dependencies.map(|place| self.templates.tree.origin(place));
             for result in results {
                 match object::desired(result, &origin, declared.as_ref()) {
-                    Ok(object) => {
-                        facts.push(Facts::of(&object.manifest, &object.origin, catalog));
+                    Ok((object, problems)) => {
+                        let mut known = Facts::of(&object.manifest, &object.origin, catalog);
+                        known.problems.extend(problems);
+                        facts.push(known);
                         objects.push(object);
                     }
-                    Err(problems) => findings.extend(problems),
+                    Err(problem) => findings.push(problem),
                 }
             }
         }
@@ -273,7 +275,7 @@ fn run(evaluation: &mut Evaluation<'_, '_>, templates: &Templates, order: &Order
 
 fn element_key(element: &Element, index: usize) -> ElementKey {
     match element {
-        Element::Entry(_, tracked) | Element::Tracked(tracked) => ElementKey::Path(tracked.path()),
+        Element::Entry(_, tracked) | Element::Tracked(tracked) => ElementKey::Path(tracked.hash()),
         Element::Plain(value) => {
             let scalar = matches!(value.kind(), ValueKind::String | ValueKind::Number | ValueKind::Bool | ValueKind::None);
             ElementKey::Plain(index, scalar.then(|| value.to_string()))

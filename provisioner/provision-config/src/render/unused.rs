@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use provision_model::{Finding, Severity};
 
-use super::tracked::{Read, root_hash, step_hash};
+use super::tracked::{PathSet, Read, root_hash, step_hash};
 use super::units::Made;
 use crate::Environment;
 use crate::path;
@@ -14,36 +14,45 @@ use crate::tree::{Content, NodeId};
 /// A warning when no template mentions the key at all. When templates mention it but this rendering did not read it, only an
 /// environment, region or `--set` value is worth a note: the base holds what some environments need and others do not.
 pub(super) fn report(environment: &Environment, made: &Made, mentioned: &HashSet<String>) -> Vec<Finding> {
-    let reads: HashSet<Read> = made.reads.iter().chain(made.units.iter().flat_map(|unit| &unit.reads)).copied().collect();
-    let mut search = Search { environment, reads, mentioned, findings: Vec::new() };
-    search.node(environment.root, settings_shape(), root_hash(), "");
+    let (mut whole, mut keys) = (PathSet::default(), PathSet::default());
+    for read in made.reads.iter().chain(made.units.iter().flat_map(|unit| &unit.reads)) {
+        match read {
+            Read::Whole(path) => whole.insert(*path),
+            Read::Keys(path) => keys.insert(*path),
+        };
+    }
+    let mut search = Search { environment, whole, keys, mentioned, path: Vec::new(), findings: Vec::new() };
+    search.node(environment.root, settings_shape(), root_hash());
     search.findings
 }
 
 struct Search<'s> {
     environment: &'s Environment,
-    reads: HashSet<Read>,
+    whole: PathSet,
+    keys: PathSet,
     mentioned: &'s HashSet<String>,
+    path: Vec<&'s str>,
     findings: Vec<Finding>,
 }
 
-impl Search<'_> {
-    fn node(&mut self, node: NodeId, shape: &Shape, hash: u64, path: &str) {
-        if self.reads.contains(&Read::Whole(hash)) {
+impl<'s> Search<'s> {
+    fn node(&mut self, node: NodeId, shape: &Shape, hash: u64) {
+        if self.whole.contains(&hash) {
             return;
         }
-        let tree = &self.environment.tree;
+        let environment: &'s Environment = self.environment;
+        let tree = &environment.tree;
         let entries = match &tree.node(node).content {
             Content::Map(entries) if !entries.is_empty() => entries,
             // Lists are read item by item, or asked for their length.
             Content::List(items) if (0..items.len()).any(|at| self.any_read(items[at], step_hash(hash, &at.to_string()))) => return,
-            _ if self.reads.contains(&Read::Keys(hash)) => return,
-            _ => return self.unread(node, path),
+            _ if self.keys.contains(&hash) => return,
+            _ => return self.unread(node),
         };
         // Nothing of a map with free keys is read: that is one thing, not one for each key.
         let free = matches!(shape.inner(), Shape::Map { rest: Some(_), .. });
-        if free && !path.is_empty() && !self.any_read(node, hash) {
-            return self.unread(node, path);
+        if free && !self.path.is_empty() && !self.any_read(node, hash) {
+            return self.unread(node);
         }
         // A switched-off part is not read on purpose.
         let off = tree.entry(node, "enabled").is_some_and(|entry| tree.text(entry.value) == Some("false"));
@@ -56,7 +65,9 @@ impl Search<'_> {
                 continue;
             }
             let inner = shape.under(&entry.key).map_or(&Shape::Any, |(shape, _)| shape);
-            self.node(entry.value, inner, step_hash(hash, &entry.key), &path::join(path, &entry.key));
+            self.path.push(&entry.key);
+            self.node(entry.value, inner, step_hash(hash, &entry.key));
+            self.path.pop();
         }
     }
 
@@ -66,14 +77,14 @@ impl Search<'_> {
             Content::List(items) => items.iter().enumerate().any(|(at, item)| self.any_read(*item, step_hash(hash, &at.to_string()))),
             Content::Scalar { .. } => false,
         };
-        self.reads.contains(&Read::Whole(hash)) || inside(&self.environment.tree.node(node).content)
+        self.whole.contains(&hash) || inside(&self.environment.tree.node(node).content)
     }
 
-    fn unread(&mut self, node: NodeId, path: &str) {
+    fn unread(&mut self, node: NodeId) {
+        let path = self.path.iter().fold(String::new(), |path, key| path::join(&path, key));
         let tree = &self.environment.tree;
         let origin = tree.origin(tree.node(node).place);
-        let key = path.rsplit(['.', '"']).find(|part| !part.is_empty() && *part != "]").unwrap_or(path);
-        let mentioned = self.mentioned.contains(key);
+        let mentioned = self.path.last().is_some_and(|key| self.mentioned.contains(*key));
         let base = origin.file == "environments/base.yaml";
         let finding = match (mentioned, base) {
             (false, _) => Finding::warning("unused-value", format!("no template reads `{path}`")),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use super::Shape;
 use crate::path;
 use crate::suggest::{listed, nearest};
-use crate::tree::{Content, Entry, MergeTag, NodeId, Tree, is_plain_null, plain_value};
+use crate::tree::{Content, Entry, MergeTag, NodeId, Place, Tree, is_plain_null, plain_value};
 
 /// Whether keys that must be there may be missing, because other layers may have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,14 @@ pub(crate) struct Walk<'t> {
     /// Roots of all layers, to tell where a known key is set.
     layers: &'t [NodeId],
     missing: MissingAllowed,
+    /// Key under which the value stands that is walked next.
+    key_place: Option<Place>,
     pub(crate) findings: Vec<Finding>,
 }
 
 impl<'t> Walk<'t> {
     pub(crate) fn new(tree: &'t Tree, layers: &'t [NodeId], missing: MissingAllowed) -> Self {
-        Self { tree, layers, missing, findings: Vec::new() }
+        Self { tree, layers, missing, key_place: None, findings: Vec::new() }
     }
 
     /// Types a node by its shape; what does not fit becomes a finding and null.
@@ -39,15 +41,17 @@ impl<'t> Walk<'t> {
             (Shape::Nullable(inner), _) => self.value(node, inner, path),
             (Shape::Any, _) => self.tree.json(node),
             (Shape::Map { fields, .. }, Content::Map(entries)) => {
+                let place = self.key_place.take().unwrap_or(self.tree.node(node).place);
                 let value = self.map(shape, entries, path);
                 let complain = !self.missing.0;
                 let missing = |name: &str| complain && !entries.iter().any(|entry| entry.key == name);
                 for field in fields.iter().filter(|field| field.required && missing(&field.name)) {
-                    self.missing_key(node, &field.name, path);
+                    self.missing_key(place, &field.name, path);
                 }
                 value
             }
             (Shape::List { item, .. }, Content::List(items)) => {
+                self.key_place = None;
                 Value::Array(items.iter().enumerate().map(|(place, node)| self.value(*node, item, &format!("{path}[{place}]"))).collect())
             }
             (Shape::Tagged { tag, variants }, Content::Map(_)) => {
@@ -68,8 +72,10 @@ impl<'t> Walk<'t> {
         for entry in entries {
             match shape.under(&entry.key) {
                 Some((below, _)) => {
+                    self.key_place = Some(entry.key_place);
                     let deleted = self.tree.node(entry.value).tag == Some(MergeTag::Delete);
                     let value = self.value(entry.value, below, &path::join(path, &entry.key));
+                    self.key_place = None;
                     if !deleted {
                         map.insert(entry.key.clone(), value);
                     }
@@ -167,10 +173,11 @@ impl<'t> Walk<'t> {
         }
     }
 
-    fn missing_key(&mut self, node: NodeId, key: &str, path: &str) {
+    fn missing_key(&mut self, at: Place, key: &str, path: &str) {
         let place = if path.is_empty() { "the environment".to_owned() } else { format!("`{path}`") };
-        let help = self.neighbour(path);
-        self.at(node, "missing-key", format!("{place} needs the key `{key}`"), help);
+        let mut finding = Finding::fatal("missing-key", format!("{place} needs the key `{key}`")).at(self.tree.origin(at));
+        finding.help = self.neighbour(path);
+        self.findings.push(finding);
     }
 
     /// Guesses that an incomplete entry is a misspelt one.

@@ -252,7 +252,13 @@ impl Reader<'_> {
 
     /// Explains a syntax error; tabs as indentation are by far the most common cause and are all listed.
     fn syntax_error(&mut self, text: &str, error: &ScanError) {
-        let place = self.place(error.marker());
+        let mut place = self.place(error.marker());
+        let last = u32::try_from(text.lines().count().max(1)).unwrap_or(u32::MAX);
+        if place.line > last {
+            // What is missing at the end of the file is missing behind its last line.
+            let width = text.lines().next_back().map_or(0, |line| line.chars().count());
+            place = Place { line: last, column: u32::try_from(width + 1).unwrap_or(1), ..place };
+        }
         let limit = usize::try_from(place.line).unwrap_or(usize::MAX).saturating_add(1);
         let tab = |line: &str| {
             let indentation = &line[..line.len() - line.trim_start().len()];

@@ -4,20 +4,17 @@ use serde_json::Value as Json;
 use super::{Facts, Reference, Target, items, labels_of};
 
 impl Facts {
-    /// Reads a pod or pod template: labels, ports, images and everything that it names.
+    /// Reads a pod or pod template: labels, images and everything that it names.
     pub(super) fn pod(&mut self, pod: &Json, pointer: &str) {
         let labels = pod.pointer("/metadata/labels").map(labels_of).unwrap_or_default();
         let Some(spec) = pod.get("spec") else { return };
         let base = format!("{pointer}/spec");
-        let mut ports = Vec::new();
         for list in ["initContainers", "containers"] {
             for (place, container) in items(spec, list, &base) {
                 self.container(container, &place, spec);
-                let names = items(container, "ports", &place);
-                ports.extend(names.iter().filter_map(|(_, port)| port.get("name").and_then(Json::as_str).map(str::to_owned)));
             }
         }
-        self.pods = Some((labels, ports));
+        self.pods = Some(labels);
         for (place, volume) in items(spec, "volumes", &base) {
             self.volume(volume, &place);
         }
