@@ -33,7 +33,7 @@ pub struct ApplyOptions {
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { kind: GenerationKind::Up, writes: 24, timeout: None, lock: LockMode::Wait, retry: Duration::from_secs(30) }
+        Self { kind: GenerationKind::Up, writes: 32, timeout: None, lock: LockMode::Wait, retry: Duration::from_secs(30) }
     }
 }
 

@@ -1,16 +1,20 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use provision_model::{Action, Cause, Change, GroupKind, Health, Manifest, Verdict};
+use provision_model::{Action, Cause, Change, GroupKind, Health, Manifest, ResourceId, Verdict};
 use provision_saga::{StepContext, StepError};
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::names;
 use super::work::{Work, failed, interrupted};
 use crate::health::is_ready_when_written;
-use crate::{Clock, Cluster, Limits, SecretStore, StopReason};
+use crate::{Clock, Cluster, Limits, Progress, SecretStore, StopReason};
 
 const POLL: Duration = Duration::from_millis(200);
+/// How often a person is told what is still missing.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells whether the answer to the write does not yet say that the object is ready.
 pub(crate) fn has_to_be_awaited(manifest: &Manifest) -> bool {
@@ -32,7 +36,12 @@ pub(super) async fn ready<C: Cluster, S: SecretStore, K: Clock>(
     // What nobody touched has been ready for long.
     let settle = if change.action == Action::Unchanged { Duration::ZERO } else { work.settle };
     let live = written.as_ref().map_or(manifest, |written| written.live.as_ref());
-    let verdict = work.tracker.wait_ready(&change.id, live, Limits { timeout: limit, settle }, &step.cancel).await;
+    let limits = Limits { timeout: limit, settle };
+    let verdict = tokio::select! {
+        biased;
+        verdict = work.tracker.wait_ready(&change.id, live, limits, &step.cancel) => verdict,
+        never = tell_what_it_waits_for(&work, &change.id) => match never {},
+    };
     match verdict.health {
         Health::Current => {}
         Health::InProgress | Health::Terminating if step.cancel.is_cancelled() => return Err(interrupted()),
@@ -43,6 +52,20 @@ pub(super) async fn ready<C: Cluster, S: SecretStore, K: Clock>(
     match defined_kind(manifest) {
         Some(kind) => served(&work, &kind, limit.saturating_sub(begun.elapsed()), &step).await,
         None => Ok(Value::Null),
+    }
+}
+
+/// Tells what an object still lacks, each time that changes.
+async fn tell_what_it_waits_for<C: Cluster, S: SecretStore, K: Clock>(work: &Work<C, S, K>, id: &ResourceId) -> Infallible {
+    let step = names::ready(id);
+    let mut told = String::new();
+    loop {
+        sleep(LOOK).await;
+        let message = work.cx.redactor.clean(&work.tracker.snapshot(id).await.message);
+        if message != told {
+            work.cx.tell(Progress::StepProgress { step: step.as_str().to_owned(), message: message.clone() });
+            told = message;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provision_apply::{Access, ApplyError, GenerationState, RunOutcome, StopReason, Verb, history, load_pending};
+use provision_apply::{Access, ApplyError, GenerationState, Progress, RunOutcome, StopReason, Verb, history, load_pending};
 use provision_model::{DesiredObject, GroupKind, SecretRef};
 use serde_json::json;
 use tokio::time::sleep;
@@ -137,6 +137,7 @@ async fn an_interrupted_run_stops_between_steps_and_a_resume_ends_it() {
         while world.cluster.peek(&job_id("migrate")).is_none() {
             sleep(Duration::from_millis(20)).await;
         }
+        sleep(Duration::from_secs(5)).await;
         cx.cancel.cancel();
     };
     let work = Work::Up(wanted());
@@ -144,6 +145,8 @@ async fn an_interrupted_run_stops_between_steps_and_a_resume_ends_it() {
     let outcome = outcome.unwrap();
     let RunOutcome::Stopped { reason: StopReason::Interrupted, failures, remaining, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(failures.is_empty() && *remaining > 0, "{outcome:?}");
+    let told = |event: &Progress| matches!(event, Progress::StepProgress { step, message } if step.starts_with("ready Job") && !message.is_empty());
+    assert_eq!(world.events.lock().unwrap().iter().filter(|event| told(event)).count(), 1, "what it waits for is told once");
     let cx = world.cx();
     assert!(load_pending(&cx, &wanted().scope()).await.unwrap().is_some());
     world.cluster.release(&job_id("migrate"));
