@@ -82,13 +82,26 @@ async fn carry_out(cluster: &impl Cluster, step: &Step) -> Result<Manifest, Clus
         Step::DryRun(value) => cluster.apply(&manifest(value), WriteMode::DryRun).await,
         Step::Create(value) => cluster.create(&manifest(value)).await,
         Step::Update(value) => {
-            let live = cluster.get(&manifest(value).id()).await?;
-            let mut value = value.clone();
-            value["metadata"]["resourceVersion"] = json!(live.and_then(|live| live.resource_version()).unwrap_or_default().to_string());
-            cluster.update(&manifest(&value)).await
+            let mut answer = replace(cluster, value).await;
+            // A controller may be faster a few times.
+            for _ in 0..10 {
+                if !matches!(answer, Err(ClusterError::Conflict { .. })) {
+                    break;
+                }
+                answer = replace(cluster, value).await;
+            }
+            answer
         }
         Step::UpdateAsIs(value) => cluster.update(&manifest(value)).await,
     }
+}
+
+/// Replaces an object, with the resource version that it has right now.
+async fn replace(cluster: &impl Cluster, value: &Value) -> Result<Manifest, ClusterError> {
+    let live = cluster.get(&Manifest::try_from(value.clone()).unwrap().id()).await?;
+    let mut value = value.clone();
+    value["metadata"]["resourceVersion"] = json!(live.and_then(|live| live.resource_version()).unwrap_or_default().to_string());
+    cluster.update(&Manifest::try_from(value).unwrap()).await
 }
 
 fn meets(expect: &Expect, answer: &Result<Manifest, ClusterError>, last: Option<&Manifest>) -> Result<(), String> {
