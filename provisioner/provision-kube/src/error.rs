@@ -12,6 +12,10 @@ pub(crate) struct Subject {
     pub(crate) secret: bool,
 }
 
+/// What the API server says of an object that it can't read.
+const UNREADABLE: [&str; 3] =
+    ["failed to create typed patch object", "failed to convert new object", "unable to convert unstructured object"];
+
 /// Sorts an error answer into what callers tell apart.
 pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
     let name = subject.name.clone();
@@ -26,14 +30,20 @@ pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
         (403, _) if message.contains("exceeded quota") => ClusterError::Quota { subject: name, message },
         (400..=422, _) if admission.iter().any(|mark| message.contains(mark)) => ClusterError::Admission { subject: name, message },
         (403, _) => ClusterError::Forbidden { verb: subject.verb.to_owned(), subject: name, message },
+        // A precondition on the UID that does not hold comes back as a field that can't change.
+        (422, _) if is_about_uid(status) => ClusterError::Conflict { subject: name, message },
         (400 | 413 | 415 | 422, _) => ClusterError::Invalid { subject: name, message, causes: causes_of(status, subject) },
-        // Server-side apply answers an unknown field with a 500 that no repetition cures.
-        (500, _) if status.message.contains("failed to create typed patch object") => {
+        // Server-side apply answers an unknown field or a wrong type with a 500 that no repetition cures.
+        (500, _) if UNREADABLE.iter().any(|mark| status.message.contains(mark)) => {
             ClusterError::Invalid { subject: name, message, causes: causes_of(status, subject) }
         }
         (code @ 500..=599, _) => ClusterError::Server { subject: name, status: code, message },
         (code, _) => ClusterError::Other { message: format!("unexpected answer {code} on {name}: {message}"), source: None },
     }
+}
+
+fn is_about_uid(status: &Status) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == "metadata.uid")
 }
 
 fn message_of(status: &Status, subject: &Subject) -> String {
@@ -100,10 +110,20 @@ mod tests {
                 "failed to create typed patch object (n/x; /v1, Kind=ConfigMap): .dta: field not declared in schema",
                 "Invalid",
             ),
+            (500, "InternalError", "failed to convert new object (n/x; /v1, Kind=Secret): illegal base64 data", "Invalid"),
         ] {
             let error = classify(&status(code, reason, message), &subject);
             assert!(format!("{error:?}").starts_with(expected), "{code} {reason}: {error:?}");
         }
+    }
+
+    #[test]
+    fn another_uid_is_a_conflict_and_no_immutable_field() {
+        let value = serde_json::json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "metadata.uid: field is immutable",
+            "details": {"causes": [{"reason": "FieldValueInvalid", "message": "field is immutable", "field": "metadata.uid"}]}});
+        let subject = Subject { verb: "apply", name: "ConfigMap/n/x".into(), secret: false };
+        let error = classify(&serde_json::from_value(value).unwrap(), &subject);
+        assert!(matches!(error, ClusterError::Conflict { .. }), "{error:?}");
     }
 
     #[test]

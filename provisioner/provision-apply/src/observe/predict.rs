@@ -51,7 +51,12 @@ fn is_immutability(causes: &[(String, String, String)], message: &str) -> bool {
     if causes.is_empty() {
         return says_immutable(message);
     }
-    causes.iter().all(|(_, _, message)| says_immutable(message))
+    causes.iter().all(|(field, reason, message)| says_immutable(message) || (message.is_empty() && is_fixed_in_secrets(field, reason)))
+}
+
+/// The words about a Secret may be withheld: then the field and the reason tell.
+fn is_fixed_in_secrets(field: &str, reason: &str) -> bool {
+    matches!((field, reason), ("data" | "stringData" | "immutable", "FieldValueForbidden") | ("type", "FieldValueInvalid"))
 }
 
 fn says_immutable(message: &str) -> bool {
@@ -88,6 +93,8 @@ mod tests {
             (vec![cause("Invalid value: x: field is immutable when `immutable` is set"), cause("field is immutable")], true),
             (vec![cause("field is immutable"), cause("Invalid value: 70000: must be between 1 and 65535, inclusive")], false),
             (vec![cause("Invalid value: 70000: must be between 1 and 65535, inclusive")], false),
+            (vec![("data".to_owned(), "FieldValueForbidden".to_owned(), String::new())], true),
+            (vec![("data".to_owned(), "FieldValueInvalid".to_owned(), String::new())], false),
         ] {
             assert_eq!(is_immutability(&causes, ""), expected, "{causes:?}");
         }
