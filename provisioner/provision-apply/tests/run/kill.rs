@@ -140,6 +140,38 @@ async fn down_survives_a_kill_at_every_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lost_answer_at_any_request_changes_nothing() {
+    let start = prepared(&[Work::Up(before())]).await;
+    let work = Work::Up(after());
+    let world = start.fork();
+    world.run(&work).await.unwrap();
+    let requests = world.cluster.request_count();
+    let expected = end(&world).await;
+    for request in 1..=requests {
+        let world = start.fork();
+        // A reading before the run may fail; the run itself tries again.
+        let done = match world.run_with_fault(&work, Fault::FailAfter(request)).await.unwrap() {
+            Ok(outcome) => outcome,
+            Err(_) => world.run(&work).await.unwrap(),
+        };
+        assert!(matches!(done, RunOutcome::Done { .. }), "request {request}: {done:?}");
+        assert_eq!(end(&world).await, expected, "request {request} of {requests}");
+        check_inventory(&world, &format!("request {request}")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rollback_brings_back_what_was_pruned_and_changed() {
+    let world = prepared(&[Work::Up(before())]).await;
+    let first = world.content();
+    world.run(&Work::Up(after())).await.unwrap();
+    assert_ne!(world.content(), first);
+    let outcome = world.run(&Work::Rollback(after().scope(), 1)).await.unwrap();
+    assert!(matches!(&outcome, RunOutcome::Done { summary } if summary.generation == Some(3)), "{outcome:?}");
+    assert_eq!(world.content(), first);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deployment_waits_for_both_jobs() {
     let world = prepared(&[Work::Up(before())]).await;
     world.run(&Work::Up(after())).await.unwrap();

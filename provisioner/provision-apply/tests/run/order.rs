@@ -172,3 +172,48 @@ async fn a_custom_resource_follows_its_definition_in_one_run() {
     let again = world.run(&Work::Up(wanted)).await.unwrap();
     assert!(matches!(&again, RunOutcome::Done { summary } if summary.generation.is_none()), "{again:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_has_its_own_limit_and_others_go_on() {
+    let world = World::new();
+    let never = PodScript::NeverReady { message: "HTTP probe failed with statuscode: 503".to_owned() };
+    world.cluster.script_pods("slow", never);
+    let mut slow: Value = deployment("slow", 1, &[]).manifest.into();
+    slow["metadata"]["annotations"] = json!({"provision.dev/timeout": "5s"});
+    let wanted = desired(vec![namespace(), object(slow, &[]), deployment("good", 1, &[])]);
+    let begun = tokio::time::Instant::now();
+    let outcome = world.run(&Work::Up(wanted)).await.unwrap();
+    let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert_eq!(failures[0].resource, Some(deployment_id("slow")));
+    assert!(matches!(failures[0].verdict.cause, Some(Cause::Probe | Cause::Deadline)), "{failures:?}");
+    assert!(failures[0].verdict.message.contains("statuscode: 503"), "{failures:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_for_a_run_stops_it_resumably() {
+    let world = World::new();
+    world.cluster.hold(&deployment_id("api"));
+    let cx = world.cx();
+    let plan = world.plan(&cx, &desired(vec![namespace(), deployment("api", 1, &[])])).await.unwrap().0;
+    let options = provision_apply::ApplyOptions { timeout: Some(Duration::from_secs(7)), ..provision_apply::ApplyOptions::default() };
+    let outcome = provision_apply::apply(&cx, &plan, options).await.unwrap();
+    assert!(matches!(outcome, RunOutcome::Stopped { reason: provision_apply::StopReason::TimedOut, remaining: 1, .. }), "{outcome:?}");
+    world.cluster.release(&deployment_id("api"));
+    assert!(matches!(world.resume(&plan.desired.scope()).await.unwrap(), Some(RunOutcome::Done { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn down_keeps_a_namespace_that_holds_what_others_made() {
+    let world = World::new();
+    let wanted = desired(vec![namespace(), config("a", "1")]);
+    world.run(&Work::Up(wanted.clone())).await.unwrap();
+    world.cluster.create_as("someone", &config("theirs", "1").manifest).unwrap();
+    let outcome = world.run(&Work::Down(wanted.scope())).await.unwrap();
+    assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");
+    assert!(world.cluster.peek(&config_id("theirs")).is_some() && world.cluster.peek(&config_id("a")).is_none());
+    let kept = world.cluster.peek(&ResourceId::cluster("", "Namespace", NS)).unwrap();
+    assert_eq!(kept.annotation(provision_model::annotations::RELEASE), None);
+    assert!(!world.cluster.ours().contains(&kept.id()));
+}
