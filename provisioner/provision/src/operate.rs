@@ -94,7 +94,11 @@ fn status_of(outcome: &RunOutcome) -> ExitStatus {
         RunOutcome::Failed { .. } => ExitStatus::Failed,
         RunOutcome::Stopped { reason: StopReason::Interrupted, .. } => ExitStatus::Interrupted,
         RunOutcome::Stopped { .. } => ExitStatus::Resumable,
-        RunOutcome::Refused { refusal: Refusal::Findings { findings } } if findings.iter().any(|finding| finding.severity == Severity::Fatal) => ExitStatus::Invalid,
+        RunOutcome::Refused { refusal: Refusal::Findings { findings } }
+            if findings.iter().any(|finding| finding.severity == Severity::Fatal) =>
+        {
+            ExitStatus::Invalid
+        }
         RunOutcome::Refused { .. } => ExitStatus::Refused,
     }
 }

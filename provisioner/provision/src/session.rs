@@ -1,7 +1,6 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use provision_apply::{Cluster, RunContext, SystemClock, contents, observe, predict, preflight};
+use provision_apply::{Cluster, ClusterError, RunContext, SystemClock, contents, observe, predict, preflight};
 use provision_config::{Environment, RenderInputs, Sources, render};
 use provision_kube::{Connection, KubeCluster, Patience};
 use provision_model::{ClusterIdentity, Desired, GroupKind, Observed, Plan, Scope, Severity};
@@ -35,8 +34,8 @@ impl Session {
         let secrets = Secrets::open(global, &environment)?;
         let connection = Connection { kubeconfig: global.kubeconfig.clone(), context: global.context.clone() };
         let cluster = KubeCluster::connect(&connection, Patience::default()).await.map_err(|source| CliError::Connect { source })?;
-        let mut run = RunContext::new(Arc::new(cluster), Arc::new(secrets), Arc::new(SystemClock), run_id(), holder());
-        run.progress = ui.start_progress(&run.run);
+        let mut run = RunContext::new(Arc::new(cluster), Arc::new(secrets), Arc::new(SystemClock), ui.run(), holder());
+        run.progress = ui.start_progress();
         let identity = run.cluster.identity().await.map_err(|source| CliError::cluster("reach the cluster", source))?;
         let scope = Scope {
             environment: environment.name.clone(),
@@ -59,8 +58,12 @@ impl Session {
         let api = self.run.cluster.api().await.map_err(failed)?;
         let kind = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
         let Some(resource) = api.find(&kind, None) else { return Ok(Vec::new()) };
-        let listing = self.run.cluster.list(resource, None).await.map_err(failed)?;
-        Ok(listing.items.into_iter().map(serde_json::Value::from).collect())
+        match self.run.cluster.list(resource, None).await {
+            Ok(listing) => Ok(listing.items.into_iter().map(serde_json::Value::from).collect()),
+            // Without that right the objects of such kinds are checked by the server alone.
+            Err(ClusterError::Forbidden { .. }) => Ok(Vec::new()),
+            Err(source) => Err(failed(source)),
+        }
     }
 
     /// Observes the cluster and plans towards `desired`.
@@ -119,7 +122,8 @@ fn note(text: &str) {
 pub(crate) fn blocked(plan: &Plan) -> Option<CliError> {
     let fatal: Vec<_> = plan.findings.iter().filter(|finding| finding.severity == Severity::Fatal).collect();
     let safety = ["too-many-deletes", "empty-set", "owned-by-another-release"];
-    let exit = if fatal.iter().all(|finding| safety.contains(&finding.code.0.as_str())) { ExitStatus::Refused } else { ExitStatus::Invalid };
+    let exit =
+        if fatal.iter().all(|finding| safety.contains(&finding.code.0.as_str())) { ExitStatus::Refused } else { ExitStatus::Invalid };
     (!fatal.is_empty()).then_some(CliError::Findings { count: fatal.len(), exit })
 }
 
@@ -128,16 +132,8 @@ fn minor(version: &str) -> Option<String> {
     Some(format!("{}.{}", parts.next()?, parts.next()?))
 }
 
-/// Eight random hex digits: long enough to tell runs apart, short enough to read aloud.
-fn run_id() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    format!("{:08x}", seed >> 32)
-}
-
 fn holder() -> String {
-    let environment: BTreeMap<&str, String> = ["USER", "HOSTNAME"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))).collect();
-    let host = environment.get("HOSTNAME").cloned().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
-    let user = environment.get("USER").map_or("unknown", String::as_str);
+    let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".to_owned());
     format!("{user}@{} pid {}", host.as_deref().unwrap_or("unknown").trim(), std::process::id())
 }

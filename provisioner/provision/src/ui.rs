@@ -27,7 +27,7 @@ impl Ui {
         let theme = if fancy { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
         // Set once; a second `Ui` in the same process keeps the first one's theme.
         miette::set_hook(Box::new(move |_| Box::new(miette::GraphicalReportHandler::new_themed(theme.clone())))).ok();
-        Self { format, long_work: false, run: String::new(), progress: None }
+        Self { format, long_work: false, run: run_id(), progress: None }
     }
 
     /// Tells whether stdout is for programs.
@@ -45,9 +45,13 @@ impl Ui {
         self.long_work
     }
 
-    /// Returns what a run with this id reports to.
-    pub(crate) fn start_progress(&mut self, run: &str) -> ProgressSink {
-        run.clone_into(&mut self.run);
+    /// Returns the id of this run.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Returns what the run reports to.
+    pub(crate) fn start_progress(&mut self) -> ProgressSink {
         let live = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let look = match (self.is_json(), live) {
             (true, _) => Look::Json,
@@ -55,7 +59,7 @@ impl Ui {
             (false, false) => Look::Plain,
         };
         let view = ProgressView::new(look);
-        let sink = view.sink(run);
+        let sink = view.sink(&self.run);
         self.progress = Some(view);
         sink
     }
@@ -84,7 +88,9 @@ impl Ui {
     /// Says that long work was not needed; for programs this is the last event.
     pub(crate) fn done_without_work(&mut self, text: &str) -> Result<(), CliError> {
         if self.is_json() {
-            return self.stamped_event(&serde_json::json!({"event": "run_finished", "outcome": "done", "exit_code": 0, "summary": {"message": text}}));
+            return self.stamped_event(
+                &serde_json::json!({"event": "run_finished", "outcome": "done", "exit_code": 0, "summary": {"message": text}}),
+            );
         }
         self.note(text);
         Ok(())
@@ -139,4 +145,11 @@ fn finish(result: std::io::Result<()>) -> Result<(), CliError> {
         Err(source) => Err(CliError::Output { source }),
         Ok(()) => Ok(()),
     }
+}
+
+/// Eight random hex digits: long enough to tell runs apart, short enough to read aloud.
+fn run_id() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let seed = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:08x}", seed >> 32)
 }

@@ -53,19 +53,19 @@ impl Ended {
 }
 
 impl Project {
-    /// Makes a project whose release is `release` (an environment file of that name) on the cluster of `kubeconfig`.
+    /// Makes a project with one environment, named like the namespace, so that no other run has the same release.
     ///
     /// # Panics
     /// When the folder can't be written.
     #[expect(clippy::expect_used, reason = "a test without its project must fail, with the reason")]
-    pub fn new(kubeconfig: &Path, release: &str, namespace: &str) -> Self {
+    pub fn new(kubeconfig: &Path, namespace: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("provision-test-").tempdir().expect("a folder");
         let project = Self { folder, kubeconfig: kubeconfig.to_path_buf(), namespace: namespace.to_owned() };
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let base = std::fs::read_to_string(repository.join("environments/base.yaml")).expect("the base environment");
         let dev = std::fs::read_to_string(repository.join("environments/dev.yaml")).expect("the dev environment");
         project.write("environments/base.yaml", &base);
-        project.write(&format!("environments/{release}.yaml"), &dev);
+        project.write(&format!("environments/{namespace}.yaml"), &dev);
         std::fs::create_dir_all(project.path("templates/platform")).expect("a templates folder");
         project
     }
@@ -101,7 +101,7 @@ impl Project {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("PROVISION_STATE", self.path("state"))
             .env("PROVISION_DEV_DATABASE_URL", "postgres://feature:unused@127.0.0.1:1/feature")
-            .env_remove("PROVISION_ENV")
+            .env("PROVISION_ENV", &self.namespace)
             .stdin(Stdio::null());
         command
     }

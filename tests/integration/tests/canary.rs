@@ -36,7 +36,7 @@ fn clean(what: &str, text: &str) {
 async fn no_output_and_no_record_holds_a_secret_value() {
     let world = World::start().await;
     let namespace = world.namespace("canary").await;
-    let project = Project::new(world.lab.kubeconfig(), "canary", &namespace);
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
     let template = |command: &str| {
         format!(
             r#"
@@ -64,7 +64,7 @@ spec:
         )
     };
     let run = |arguments: &[&str], code: i32| {
-        let mut command = project.command(&[arguments, &["--env", "canary"]].concat());
+        let mut command = project.command(arguments);
         let output = command.env("PROVISION_DEV_DATABASE_URL", CANARY).env("RUST_LOG", "trace").output().unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");

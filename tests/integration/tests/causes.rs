@@ -35,14 +35,20 @@ fn shell(script: &str) -> String {
 /// Runs `up` and returns its failures, by the name of the object.
 async fn failures(world: &World, test: &str, template: &str) -> (Vec<Value>, Duration) {
     let namespace = world.namespace(test).await;
-    let project = Project::new(world.lab.kubeconfig(), test, &namespace);
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
     project.template(template);
+    // As if the cluster had it: rendering would refuse a reference to nothing.
+    let environment = project.path(&format!("environments/{namespace}.yaml"));
+    let text = std::fs::read_to_string(&environment).unwrap();
+    std::fs::write(
+        environment,
+        text.replace("provided:\n  objects:\n", &format!("provided:\n  objects:\n  - Secret/{namespace}/not-there\n")),
+    )
+    .unwrap();
     let ended = tokio::task::spawn_blocking({
-        let arguments = ["up", "--env", test, "--yes", "-o", "json"].map(str::to_owned);
         move || {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let ended = project.run(&arguments).expect(1);
-            project.run(&["down", "--env", arguments[2], "--yes"]).expect(0);
+            let ended = project.run(&["up", "--yes", "-o", "json"]).expect(1);
+            project.run(&["down", "--yes"]).expect(0);
             ended
         }
     })

@@ -9,6 +9,9 @@ use provision_model::{GroupKind, ResourceId};
 /// Moments at which the run is killed.
 const MOMENTS: u32 = 40;
 
+/// Releases that are killed side by side.
+const LANES: u32 = 5;
+
 fn set(version: &str, keep: std::ops::Range<usize>) -> String {
     let maps: String = keep
         .map(|n| {
@@ -41,33 +44,42 @@ data: {{version: "{version}"}}
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kill_is_resumed_to_the_same_end() {
     let world = World::start().await;
-    let namespace = world.namespace("kill").await;
-    let project = Project::new(world.lab.kubeconfig(), "kill", &namespace);
-    let env = ["--env", "kill", "--yes"];
-    let run = |verb: &str| project.run(&[&[verb], &env[..]].concat());
-    project.template(&set("0", 0..14));
-    run("up").expect(0);
-    project.template(&set("1", 2..16));
-    let whole = run("up").expect(0).elapsed;
+    // A killed run's lock has to end first, so lanes with a release of their own wait side by side.
+    let lanes = (0..LANES).map(|lane| kill_and_resume(&world, lane));
+    futures::future::join_all(lanes).await;
+}
 
-    for moment in 0..MOMENTS {
+/// Kills at every `LANES`-th moment, from `lane` on.
+async fn kill_and_resume(world: &World, lane: u32) {
+    let namespace = world.namespace(&format!("kill{lane}")).await;
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
+    let run = |verb: &str| {
+        let started = Instant::now();
+        let child = project.start(&[verb, "--yes"]);
+        async move { tokio::task::spawn_blocking(move || wait(child, started)).await.unwrap().expect(0) }
+    };
+    project.template(&set("0", 0..14));
+    run("up").await;
+    project.template(&set("1", 2..16));
+    let whole = run("up").await.elapsed;
+
+    for moment in (lane..MOMENTS).step_by(LANES as usize) {
         let version = (moment + 2).to_string();
-        // The set moves on by two each time: two objects come, two go, the others change.
+        // The set moves on by two each time: objects come, go and change.
         let from = (moment as usize + 2) * 2;
         project.template(&set(&version, from..from + 14));
         let started = Instant::now();
-        let mut child = project.start(&[&["up"], &env[..]].concat());
-        let delay = whole * moment / MOMENTS;
-        std::thread::sleep(delay.saturating_sub(started.elapsed()));
+        let mut child = project.start(&["up", "--yes"]);
+        tokio::time::sleep_until((started + whole * moment / MOMENTS).into()).await;
         child.kill().unwrap();
         let killed = wait(child, started);
-        let ended = run("resume").expect(0);
-        assert!(ended.elapsed < Duration::from_secs(25), "{:?}", ended.elapsed);
+        let ended = run("resume").await;
+        assert!(ended.elapsed < Duration::from_secs(60), "{:?}", ended.elapsed);
         // Killed before it registered anything, there is nothing to resume: then the same `up` starts anew.
-        run("up").expect(0);
-        check(&world, &namespace, &version, from, &killed.stderr).await;
+        run("up").await;
+        check(world, &namespace, &version, from, &killed.stderr).await;
     }
-    run("down").expect(0);
+    run("down").await;
     world.forget(&namespace).await;
 }
 

@@ -33,7 +33,7 @@ spec:
         command: [/bin/busybox, httpd, -f, -p, "8080", -h, /]
         envFrom: [{configMapRef: {name: settings}}]
         ports: [{name: http, containerPort: 8080}]
-        readinessProbe: {httpGet: {path: /bin/, port: http}, periodSeconds: 1}
+        readinessProbe: {httpGet: {path: /bin/busybox, port: http}, periodSeconds: 1}
 ---
 apiVersion: v1
 kind: Service
@@ -47,10 +47,9 @@ spec:
 async fn up_drift_rollback_down() {
     let world = World::start().await;
     let namespace = world.namespace("life").await;
-    let project = Project::new(world.lab.kubeconfig(), "life", &namespace);
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
     project.template(FIRST);
-    let env = ["--env", "life"];
-    let run = |verb: &[&str]| project.run(&[verb, &env].concat());
+    let run = |arguments: &[&str]| project.run(arguments);
 
     run(&["up"]).expect(5);
     let plan = run(&["plan", "--detailed-exit-code"]).expect(3);

@@ -101,7 +101,7 @@ impl<'w> World<'w> {
         let near = nearest(name, others).map(|near| format!("did you mean `{near}`? "));
         let severity = if USUALLY_PROVIDED.contains(&kind) { Severity::Warning } else { Severity::Fatal };
         let finding = Finding::new(severity, "dangling-reference", format!("{id} is neither rendered nor provided by the cluster"));
-        Some(finding.help(format!("{}if the cluster has it, list `{kind}/{name}` under `provided.objects`", near.unwrap_or_default())))
+        Some(finding.help(format!("{}if the cluster has it, list `{id}` under `provided.objects`", near.unwrap_or_default())))
     }
 
     fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<&DesiredObject> {

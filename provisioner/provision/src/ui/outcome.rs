@@ -50,7 +50,9 @@ fn text(release: &str, outcome: &RunOutcome) -> String {
             let why = match reason {
                 StopReason::Interrupted => "interrupted".to_owned(),
                 StopReason::TimedOut => "the time for the whole run is over".to_owned(),
-                StopReason::LeaseLost { message } | StopReason::Unreachable { message } | StopReason::Journal { message } => message.clone(),
+                StopReason::LeaseLost { message } | StopReason::Unreachable { message } | StopReason::Journal { message } => {
+                    message.clone()
+                }
             };
             write!(text, "{BAD}stopped{BAD:#}  {release}: {why}; {}, {remaining} steps remain", counts(summary)).ok();
             write!(text, "\n  {DIM}next:{DIM:#} go on with `provision resume`").ok();
@@ -67,10 +69,15 @@ fn refusal_text(refusal: &Refusal) -> String {
             let why = format!("another run recorded a release meanwhile ({} instead of {})", number(recorded), number(planned));
             (why, "run it again; it plans anew")
         }
-        Refusal::OtherCluster { planned, found } => (format!("the plan is for cluster {planned}, this is {found}"), "use the context it was made with"),
+        Refusal::OtherCluster { planned, found } => {
+            (format!("the plan is for cluster {planned}, this is {found}"), "use the context it was made with")
+        }
         Refusal::Locked { holder, since } => {
             let since = since.map_or_else(String::new, |since| format!(" since {since}"));
-            (format!("locked by {holder}{since}"), "wait for that run, or leave out `--no-wait-lock`; the lock of a killed run ends by itself in 10 s")
+            (
+                format!("locked by {holder}{since}"),
+                "wait for that run, or leave out `--no-wait-lock`; the lock of a killed run ends by itself in 10 s",
+            )
         }
         Refusal::Findings { findings } => (format!("{} findings, shown above", findings.len()), "settle them and run it again"),
     };

@@ -11,7 +11,8 @@ pub(crate) fn show_plan(ui: &mut Ui, plan: &Plan) -> Result<(), CliError> {
     if ui.is_long_work() {
         if ui.is_json() {
             let changes = plan.changes.iter().filter(|change| change.action.writes());
-            let changes: Vec<_> = changes.map(|change| json!({"resource": change.id, "action": change.action, "reason": change.reason})).collect();
+            let changes: Vec<_> =
+                changes.map(|change| json!({"resource": change.id, "action": change.action, "reason": change.reason})).collect();
             return ui.stamped_event(&json!({"event": "plan", "changes": changes, "findings": plan.findings}));
         }
         ui.note(painted(&view(plan)).trim_end());

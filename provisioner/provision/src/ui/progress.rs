@@ -34,7 +34,10 @@ pub(crate) struct ProgressView {
 
 impl ProgressView {
     pub(crate) fn new(look: Look) -> Self {
-        let bar = ProgressBar::with_draw_target(None, if look == Look::Live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+        let bar = ProgressBar::with_draw_target(
+            None,
+            if look == Look::Live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        );
         bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
         Self { look, tree: Arc::default(), bar }
     }
@@ -112,7 +115,9 @@ fn line_of(progress: &Progress) -> Option<String> {
             let reason = if reason.is_empty() { String::new() } else { format!("  {reason}") };
             Some(format!("{mark} {verb:<9} {resource}{reason}"))
         }
-        Progress::StepFinished { step, outcome: StepOutcome::Done, seconds, .. } if *seconds >= 1.0 => Some(format!("✓ {step}  {seconds:.1} s")),
+        Progress::StepFinished { step, outcome: StepOutcome::Done, seconds, .. } if *seconds >= 1.0 => {
+            Some(format!("✓ {step}  {seconds:.1} s"))
+        }
         Progress::Finding { finding } => Some(report::finding_text(finding)),
         Progress::RunStarted { .. } | Progress::StepStarted { .. } | Progress::StepProgress { .. } | Progress::StepFinished { .. } => None,
     }
@@ -189,7 +194,9 @@ impl Tree {
             children.push(format!("… {hidden} more"));
         }
         let last = children.len().saturating_sub(1);
-        lines.extend(children.into_iter().enumerate().map(|(place, line)| if place == last { format!("└─ {line}") } else { format!("├─ {line}") }));
+        lines.extend(
+            children.into_iter().enumerate().map(|(place, line)| if place == last { format!("└─ {line}") } else { format!("├─ {line}") }),
+        );
         lines
     }
 }

@@ -46,7 +46,11 @@ fn show_chain(ui: &mut Ui, error: &CliError) {
     }
     ui.note(&text);
     let code = error.code().map(|code| code.to_string());
-    document(ui, error, json!({"code": code, "message": error.to_string(), "causes": causes, "help": help, "exit_code": error.exit().code()}));
+    document(
+        ui,
+        error,
+        json!({"code": code, "message": error.to_string(), "causes": causes, "help": help, "exit_code": error.exit().code()}),
+    );
 }
 
 /// Writes the error for programs: the last event of long work, or the one document.
