@@ -26,8 +26,6 @@ pub(crate) enum Expect {
     Accepted,
     /// It is refused with this kind of error.
     Refused(&'static str),
-    /// It is refused with one of these kinds of error.
-    RefusedAs(&'static [&'static str]),
     /// It is refused as invalid because of this field, for this reason, with these words in the message.
     Cause(&'static str, &'static str, &'static str),
     /// The answer has this value there.
@@ -108,12 +106,11 @@ fn meets(expect: &Expect, answer: &Result<Manifest, ClusterError>, last: Option<
     let fail = |text: String| Err(text);
     let answer = match (expect, answer) {
         (Expect::Refused(kind), Err(error)) if name_of(error) == *kind => return Ok(()),
-        (Expect::RefusedAs(kinds), Err(error)) if kinds.contains(&name_of(error)) => return Ok(()),
         (Expect::Cause(field, reason, words), Err(ClusterError::Invalid { causes, message, .. })) => {
             let fits = |cause: &(String, String, String)| cause.0 == *field && cause.1 == *reason && cause.2.contains(words);
             return if causes.iter().any(fits) { Ok(()) } else { fail(format!("other causes: {causes:?} in {message}")) };
         }
-        (Expect::Refused(_) | Expect::RefusedAs(_) | Expect::Cause(..), Ok(_)) => return fail("accepted".to_owned()),
+        (Expect::Refused(_) | Expect::Cause(..), Ok(_)) => return fail("accepted".to_owned()),
         (_, Err(error)) => return fail(format!("refused: {} {error}", name_of(error))),
         (_, Ok(answer)) => answer,
     };

@@ -77,14 +77,17 @@ impl State {
         let namespace = id.namespace.as_deref();
         let dependents: &[(&str, &str)] = match id.kind.kind.as_str() {
             "Pod" => &[("", "Service"), ("policy", "PodDisruptionBudget")],
-            "ConfigMap" | "Secret" | "ServiceAccount" | "PersistentVolumeClaim" if id.kind.group.is_empty() => {
-                &[("", "Pod"), ("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")]
-            }
+            "ServiceAccount" => &[("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")],
             "Deployment" | "StatefulSet" => &[("autoscaling", "HorizontalPodAutoscaler")],
             _ => &[],
         };
         for (group, kind) in dependents {
             queued.extend(self.ids(&GroupKind::new(*group, *kind), namespace));
+        }
+        if matches!(id.kind.kind.as_str(), "ConfigMap" | "Secret" | "PersistentVolumeClaim") {
+            let pod = GroupKind::new("", "Pod");
+            let waiting = self.range(&pod, namespace).filter(|(_, pod)| pod.text("/status/phase") == Some("Pending"));
+            queued.extend(waiting.map(|(id, _)| id.clone()));
         }
         if let Some(namespace) = namespace {
             queued.push(ResourceId::cluster("", "Namespace", namespace));
@@ -194,8 +197,12 @@ impl State {
 
     /// Changes an object as a controller does; nothing is written when nothing changes.
     pub(super) fn control(&mut self, id: &ResourceId, subresource: Option<&str>, change: impl FnOnce(&mut Value)) {
-        let Some(mut value) = self.objects.get(id).map(|stored| stored.value.clone()) else { return };
+        let Some(stored) = self.objects.get(id) else { return };
+        let mut value = stored.value.clone();
         change(&mut value);
+        if value == stored.value {
+            return;
+        }
         let manager = if id.kind.kind == "Pod" { "kubelet" } else { "kube-controller-manager" };
         // What a controller writes follows from the object that the server took.
         let _ = self.update_as(id, &value, manager, subresource);

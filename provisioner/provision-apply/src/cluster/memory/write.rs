@@ -49,7 +49,7 @@ impl State {
         keep_address(id, &before, &mut after);
         validate::check(id, &after)?;
         self.complete(id, &mut after);
-        disown(&mut owners, &id.kind, &before, &after);
+        disown(&mut owners, &differences(&id.kind, &before, &after));
         let api_version = config["apiVersion"].as_str().unwrap_or_default().to_owned();
         owners.push(match previous {
             Some(previous) if previous.fields == set_fields && previous.api_version == api_version => previous,
@@ -193,20 +193,19 @@ impl State {
         (before, after): &(Value, &Value),
         (manager, subresource, api_version): (&str, Option<&str>, &str),
     ) -> Vec<Owner> {
-        let (changed, _) = differences(&id.kind, before, after);
+        let found = differences(&id.kind, before, after);
         let same = |owner: &Owner| {
             owner.manager == manager
                 && owner.operation == Operation::Update
                 && owner.subresource.as_deref() == subresource
                 && owner.api_version == api_version
         };
-        let mut fields = owners.iter().position(same).map_or_else(FieldSet::default, |place| owners[place].fields.clone());
-        let time = owners.iter().find(|owner| same(owner)).map(|owner| owner.time);
-        disown(&mut owners, &id.kind, before, after);
-        let (_, gone) = differences(&id.kind, before, after);
+        let own = owners.iter().position(same).map(|place| owners.remove(place));
+        disown(&mut owners, &found);
+        let (changed, gone) = found;
+        let time = own.as_ref().filter(|_| changed.is_empty()).map(|own| own.time);
+        let mut fields = own.map(|own| own.fields).unwrap_or_default();
         fields.subtract(&gone);
-        owners.retain(|owner| !same(owner));
-        let time = if changed.is_empty() { time } else { None };
         fields.add(&changed);
         if !fields.is_empty() {
             owners.push(Owner {
@@ -264,11 +263,10 @@ struct Next {
 }
 
 /// Takes from every owner the fields that someone else changed or removed.
-fn disown(owners: &mut Vec<Owner>, kind: &GroupKind, before: &Value, after: &Value) {
-    let (changed, gone) = differences(kind, before, after);
+fn disown(owners: &mut Vec<Owner>, (changed, gone): &(FieldSet, FieldSet)) {
     for owner in owners.iter_mut() {
-        owner.fields.subtract(&changed);
-        owner.fields.subtract(&gone);
+        owner.fields.subtract(changed);
+        owner.fields.subtract(gone);
     }
     owners.retain(|owner| !owner.fields.is_empty());
 }
