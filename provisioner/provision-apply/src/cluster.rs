@@ -9,9 +9,6 @@ use thiserror::Error;
 
 pub use self::memory::{Failure, Fault, MemoryCluster, PodScript, Request, Verb};
 
-/// The one field manager under which the program writes.
-pub const FIELD_MANAGER: &str = "provision";
-
 /// Whether a write is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
