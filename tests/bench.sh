@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/provision/target}
 count=1000
 cargo build --locked --quiet --release -p provision --bin provision
 cargo build --locked --quiet --release -p integration --example bare_client
-cargo build --locked --quiet --release -p provision-config --example render
+cargo build --locked --quiet --release -p provision-config --example render_bench
 cargo build --locked --quiet --bin lab
 bin=$CARGO_TARGET_DIR/release
 if [ "${1:-}" = --helm ]; then tests/lab/install.sh --helm; else tests/lab/install.sh; fi
@@ -23,7 +23,7 @@ seconds() { local from=$1 to; to=$(date +%s.%N); awk -v a="$from" -v b="$to" 'BE
 row() { printf '%-66s %8s s\n' "$1" "$2"; }
 
 echo "== rendering (4,000 objects: render, parse, check)"
-"$bin/examples/render"
+"$bin/examples/render_bench"
 
 echo "== $count ConfigMaps on the lab"
 spaces+=("bench-bare")
