@@ -117,7 +117,8 @@ fn images(place: usize, facts: &Facts, object: &DesiredObject, environment: &Env
     for (pointer, image) in facts.images.iter().filter(|(_, image)| !image.contains("@sha256:")) {
         let required = environment.settings.registry.require_digest;
         let severity = if required { Severity::Fatal } else { Severity::Warning };
-        let mut finding = Finding::new(severity, NOT_PINNED, format!("the image `{image}` has no digest, so it may change under the same name"));
+        let mut finding =
+            Finding::new(severity, NOT_PINNED, format!("the image `{image}` has no digest, so it may change under the same name"));
         finding.help = Some("pin it in the environment's lock file with `provision image push`".to_owned());
         problems.push(Problem { object: Some(place), pointer: Some(pointer.clone()), finding: finding.on(object.id()) });
     }
@@ -130,7 +131,8 @@ fn schemas(objects: &[DesiredObject], facts: &[&Facts], catalog: &Catalog, probl
         problems.push(Problem { object: Some(place), pointer, finding: found.finding.clone() });
     };
     if objects.iter().any(|object| object.manifest.kind() == "CustomResourceDefinition") {
-        let subjects: Vec<SchemaSubject<'_>> = objects.iter().map(|object| SchemaSubject { manifest: &object.manifest, origin: &object.origin }).collect();
+        let subjects: Vec<SchemaSubject<'_>> =
+            objects.iter().map(|object| SchemaSubject { manifest: &object.manifest, origin: &object.origin }).collect();
         catalog.schemas.check(&subjects).iter().for_each(|found| add(found.subject, found));
         return;
     }

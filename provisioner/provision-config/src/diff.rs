@@ -156,7 +156,11 @@ fn compare(before: &Value, after: &Value, path: &FieldPath, changes: &mut Vec<Fi
                     }
                 }
                 let added = second.iter().filter(|(name, _)| !first.contains_key(*name));
-                changes.extend(added.map(|(name, value)| FieldChange { path: item(path, name), before: None, after: Some((*value).clone()) }));
+                changes.extend(added.map(|(name, value)| FieldChange {
+                    path: item(path, name),
+                    before: None,
+                    after: Some((*value).clone()),
+                }));
                 let order = |list: &[Value]| list.iter().filter_map(|item| item.get("name").cloned()).collect::<Vec<_>>();
                 if first.keys().eq(second.keys()) && order(a) != order(b) {
                     changes.push(FieldChange { path: path.clone(), before: Some(order(a).into()), after: Some(order(b).into()) });
@@ -180,7 +184,9 @@ fn item(path: &FieldPath, name: &str) -> FieldPath {
 
 impl fmt::Display for EnvDiff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (difference, title) in [(ValueDifference::Intended, "intended: both set it"), (ValueDifference::Accidental, "accidental: one of them does not set it")] {
+        for (difference, title) in
+            [(ValueDifference::Intended, "intended: both set it"), (ValueDifference::Accidental, "accidental: one of them does not set it")]
+        {
             let mut group = self.values.iter().filter(|change| change.difference == difference).peekable();
             if group.peek().is_some() {
                 writeln!(f, "values, {title}")?;

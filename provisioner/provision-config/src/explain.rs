@@ -72,7 +72,8 @@ impl fmt::Display for FieldExplanation {
 /// [`ConfigErrors`] when the path is malformed or names nothing.
 pub fn explain_value(environment: &Environment, path: &str) -> Result<ValueExplanation, ConfigErrors> {
     let fail = |finding: Finding| ConfigErrors::one(&Sources::default(), finding);
-    let steps = path::parse(path).map_err(|(column, why)| fail(Finding::fatal("bad-path", format!("the path `{path}`, column {column}: {why}"))))?;
+    let steps = path::parse(path)
+        .map_err(|(column, why)| fail(Finding::fatal("bad-path", format!("the path `{path}`, column {column}: {why}"))))?;
     let mut value: &Value = &environment.values;
     let mut node = Some(environment.root);
     let mut walked = String::new();
@@ -95,7 +96,12 @@ fn into<'v>(value: &'v Value, step: &Step) -> Option<(String, &'v Value)> {
         Step::Key(key) => Some((key.clone(), value.get(key)?)),
         Step::Index(index) => Some((index.to_string(), value.get(*index)?)),
         Step::Item { key, value: wanted } => {
-            let fits = |item: &Value| item.get(key).is_some_and(|found| found.as_str() == Some(wanted) || found.to_string() == *wanted);
+            let fits = |item: &Value| {
+                item.get(key).is_some_and(|found| match found {
+                    Value::String(text) => text == wanted,
+                    other => *other == crate::tree::plain_value(wanted),
+                })
+            };
             let place = value.as_array()?.iter().position(fits)?;
             Some((place.to_string(), &value[place]))
         }
@@ -131,9 +137,9 @@ pub fn explain_field(
     field: &str,
 ) -> Result<FieldExplanation, ConfigErrors> {
     let fail = |finding: Finding| ConfigErrors::one(sources, finding);
-    let place = find(rendered, object).map_err(fail)?;
+    let place = find(rendered, object).map_err(|finding| fail(*finding))?;
     let wanted = &rendered.desired.objects[place];
-    let (pointer, value) = pointer(&wanted.manifest, field).map_err(fail)?;
+    let (pointer, value) = pointer(&wanted.manifest, field).map_err(|finding| fail(*finding))?;
     let renderer = Renderer::new(sources)?;
     let unit = rendered.provenance.units.get(place);
     let fields = unit.map(|unit| renderer.trace(environment, unit)).unwrap_or_default();
@@ -142,7 +148,14 @@ pub fn explain_field(
     let template = traced.map_or_else(|| wanted.origin.clone(), |field| renderer.origin(field));
     let values = traced.map(|field| values(environment, field, &pointer)).unwrap_or_default();
     let line = usize::try_from(template.line).ok().and_then(|line| sources.text(&template.file)?.lines().nth(line.checked_sub(1)?));
-    Ok(FieldExplanation { object: wanted.id(), field: field.to_owned(), value: value.clone(), line: line.map(str::to_owned), template, values })
+    Ok(FieldExplanation {
+        object: wanted.id(),
+        field: field.to_owned(),
+        value: value.clone(),
+        line: line.map(str::to_owned),
+        template,
+        values,
+    })
 }
 
 /// Explains what a field reads; inside of a whole map that is written out, the path goes on into it.
@@ -150,18 +163,23 @@ fn values(environment: &Environment, field: &TracedField, pointer: &str) -> Vec<
     let rest = format!("/0{pointer}").strip_prefix(&field.pointer).unwrap_or_default().to_owned();
     let deeper = |path: &String| {
         let steps = rest.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"));
-        steps.fold(path.clone(), |path, step| if step.parse::<usize>().is_ok() { format!("{path}[{step}]") } else { path::join(&path, &step) })
+        steps.fold(
+            path.clone(),
+            |path, step| if step.parse::<usize>().is_ok() { format!("{path}[{step}]") } else { path::join(&path, &step) },
+        )
     };
     let explain = |path: &String| explain_value(environment, &deeper(path)).or_else(|_| explain_value(environment, path)).ok();
     field.reads.iter().filter_map(explain).collect()
 }
 
-fn find(rendered: &Rendered, text: &str) -> Result<usize, Finding> {
+fn find(rendered: &Rendered, text: &str) -> Result<usize, Box<Finding>> {
     let parts: Vec<&str> = text.split('/').collect();
     let (kind, namespace, name) = match parts.as_slice() {
         [kind, name] => (*kind, None, *name),
         [kind, namespace, name] => (*kind, Some(*namespace), *name),
-        _ => return Err(Finding::fatal("bad-object", format!("`{text}` names no object; write `Kind/name` or `Kind/namespace/name`"))),
+        _ => {
+            return Err(Finding::fatal("bad-object", format!("`{text}` names no object; write `Kind/name` or `Kind/namespace/name`")).into());
+        }
     };
     let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
     let fits = |id: &ResourceId| {
@@ -178,23 +196,26 @@ fn find(rendered: &Rendered, text: &str) -> Result<usize, Finding> {
             let finding = Finding::fatal("unknown-object", format!("no object `{text}` is rendered"));
             let same_kind = ids.iter().filter(|id| id.kind.kind.eq_ignore_ascii_case(kind)).map(|id| id.name.as_str());
             let kinds = ids.iter().map(|id| id.kind.kind.as_str());
-            Err(match (nearest(name, same_kind.clone()), nearest(kind, kinds.clone())) {
+            let finding = match (nearest(name, same_kind.clone()), nearest(kind, kinds.clone())) {
                 (Some(near), _) => finding.help(format!("did you mean `{kind}/{near}`?")),
                 (None, _) if same_kind.clone().next().is_some() => finding.help(format!("of that kind there are {}", listed(same_kind))),
                 (None, Some(near)) => finding.help(format!("did you mean the kind `{near}`?")),
                 (None, None) => finding.help(format!("kinds: {}", listed(kinds))),
-            })
+            };
+            Err(finding.into())
         }
         several => {
             let list: Vec<String> = several.iter().map(|place| ids[*place].to_string()).collect();
-            Err(Finding::fatal("ambiguous-object", format!("`{text}` names several objects")).help(format!("say which: {}", list.join(", "))))
+            Err(Finding::fatal("ambiguous-object", format!("`{text}` names several objects"))
+                .help(format!("say which: {}", list.join(", ")))
+                .into())
         }
     }
 }
 
-fn pointer<'m>(manifest: &'m Manifest, field: &str) -> Result<(String, &'m Value), Finding> {
-    let steps = path::parse(field)
-        .map_err(|(column, why)| Finding::fatal("bad-path", format!("the field `{field}`, column {column}: {why}")))?;
+fn pointer<'m>(manifest: &'m Manifest, field: &str) -> Result<(String, &'m Value), Box<Finding>> {
+    let steps =
+        path::parse(field).map_err(|(column, why)| Finding::fatal("bad-path", format!("the field `{field}`, column {column}: {why}")))?;
     let (mut pointer, mut value, mut walked) = (String::new(), manifest.value(), String::new());
     for (step, _) in &steps {
         let (name, next) = into(value, step).ok_or_else(|| unknown(value, step, &walked))?;

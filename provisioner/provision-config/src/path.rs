@@ -39,7 +39,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(Step, u32)>, (u32, &'static str)>
                 return Err((column(end), "expected `]`"));
             }
             let inner: String = chars[at + 1 + usize::from(quoted)..close].iter().collect();
-            let step = if quoted { Step::Key(inner) } else { bracket(&inner).ok_or((column(at + 1), "expected a number or `key=value`"))? };
+            let step =
+                if quoted { Step::Key(inner) } else { bracket(&inner).ok_or((column(at + 1), "expected a number or `key=value`"))? };
             steps.push((step, column(at)));
             at = end + 1;
             if chars.get(at) == Some(&'.') {

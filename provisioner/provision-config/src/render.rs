@@ -21,8 +21,8 @@ use crate::{ConfigErrors, Environment, Sources};
 pub(crate) use evaluate::{TracedField, escape};
 use memo::{Changes, Memo};
 use template::Templates;
-pub(crate) use units::{UnitKey, nearest_field};
 use units::Workshop;
+pub(crate) use units::{UnitKey, nearest_field};
 
 /// What rendering is told beside the sources and the environment.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -73,7 +73,7 @@ pub struct Layered {
 /// [`ConfigErrors`] with every problem of every layer.
 pub fn resolve(sources: &Sources, selection: &Selection) -> Result<Environment, ConfigErrors> {
     let sources = &sources.with_file(overrides::FILE, &selection.sets.join("\n"));
-    let (name, region) = names(sources, selection).map_err(|finding| ConfigErrors::one(sources, finding))?;
+    let (name, region) = names(sources, selection).map_err(|finding| ConfigErrors::one(sources, *finding))?;
     let release =
         ReleaseName::of(&name, region.as_ref()).map_err(|e| ConfigErrors::one(sources, Finding::fatal("invalid-name", e.to_string())))?;
     let mut findings = Vec::new();
@@ -81,7 +81,7 @@ pub fn resolve(sources: &Sources, selection: &Selection) -> Result<Environment, 
     for (number, set) in selection.sets.iter().enumerate() {
         match overrides::read(&mut layers.tree, layers.merged, number, set) {
             Ok(layer) => layers.add(layer, &mut findings),
-            Err(finding) => findings.push(finding),
+            Err(finding) => findings.push(*finding),
         }
     }
     let value = layers.typed(&mut findings);
@@ -96,19 +96,19 @@ pub fn resolve(sources: &Sources, selection: &Selection) -> Result<Environment, 
     Ok(Environment { name, region, release, settings, values: Arc::new(values), tree, root })
 }
 
-fn names(sources: &Sources, selection: &Selection) -> Result<(EnvironmentName, Option<RegionName>), Finding> {
+fn names(sources: &Sources, selection: &Selection) -> Result<(EnvironmentName, Option<RegionName>), Box<Finding>> {
     let wanted = selection.environment.as_str();
     let known = sources.environments();
     let name = EnvironmentName::from_str(wanted).map_err(|error| Finding::fatal("invalid-name", error.to_string()))?;
     if !known.contains(&name) {
-        return Err(missing("environment", wanted, &format!("environments/{name}.yaml"), known.iter().map(EnvironmentName::as_str)));
+        return Err(missing("environment", wanted, &format!("environments/{name}.yaml"), known.iter().map(EnvironmentName::as_str)).into());
     }
     let Some(wanted) = &selection.region else { return Ok((name, None)) };
     let known = sources.regions(&name);
     let region = RegionName::from_str(wanted).map_err(|error| Finding::fatal("invalid-name", error.to_string()))?;
     if !known.contains(&region) {
         let file = format!("environments/{name}/{region}.yaml");
-        return Err(missing("region", wanted, &file, known.iter().map(RegionName::as_str)));
+        return Err(missing("region", wanted, &file, known.iter().map(RegionName::as_str)).into());
     }
     Ok((name, Some(region)))
 }
@@ -131,7 +131,8 @@ struct Layers {
 
 impl Layers {
     fn read(sources: &Sources, name: &EnvironmentName, region: Option<&RegionName>, findings: &mut Vec<Finding>) -> Self {
-        let mut files = vec!["environments/base.yaml".to_owned(), format!("environments/{name}.yaml"), format!("environments/{name}.lock.yaml")];
+        let mut files =
+            vec!["environments/base.yaml".to_owned(), format!("environments/{name}.yaml"), format!("environments/{name}.lock.yaml")];
         files.extend(region.map(|region| format!("environments/{name}/{region}.yaml")));
         let mut tree = Tree::default();
         let first = tree.add_file(format!("environments/{name}.yaml"));
@@ -236,10 +237,7 @@ impl Environment {
 
     /// Lists what each layer set, newest first.
     pub(crate) fn layered(&self, node: NodeId) -> Vec<Layered> {
-        let read = |node: NodeId| Layered {
-            value: self.tree.json(node),
-            origin: self.tree.origin(self.tree.node(node).place),
-        };
+        let read = |node: NodeId| Layered { value: self.tree.json(node), origin: self.tree.origin(self.tree.node(node).place) };
         self.tree.history(node).into_iter().map(read).collect()
     }
 }

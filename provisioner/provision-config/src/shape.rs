@@ -17,12 +17,27 @@ pub(crate) enum Shape {
     Any,
     Bool,
     Number,
-    Int { min: Option<i64>, max: Option<i64> },
-    Text { format: Option<Format>, words: Vec<String> },
-    Map { fields: Vec<Field>, rest: Option<Arc<Shape>> },
-    List { item: Arc<Shape>, merge_key: Option<String> },
+    Int {
+        min: Option<i64>,
+        max: Option<i64>,
+    },
+    Text {
+        format: Option<Format>,
+        words: Vec<String>,
+    },
+    Map {
+        fields: Vec<Field>,
+        rest: Option<Arc<Shape>>,
+    },
+    List {
+        item: Arc<Shape>,
+        merge_key: Option<String>,
+    },
     /// A map whose key `tag` says which of the shapes it has.
-    Tagged { tag: String, variants: Vec<(String, Arc<Shape>)> },
+    Tagged {
+        tag: String,
+        variants: Vec<(String, Arc<Shape>)>,
+    },
     OneOf(Vec<Arc<Shape>>),
     Nullable(Arc<Shape>),
 }

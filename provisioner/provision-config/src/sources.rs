@@ -117,12 +117,7 @@ fn is_yaml(path: &str) -> bool {
     path.ends_with(".yaml") || path.ends_with(".yml")
 }
 
-fn read_folder(
-    root: &Path,
-    folder: &str,
-    files: &mut BTreeMap<String, Arc<str>>,
-    not_utf8: &mut Vec<String>,
-) -> Result<(), LoadError> {
+fn read_folder(root: &Path, folder: &str, files: &mut BTreeMap<String, Arc<str>>, not_utf8: &mut Vec<String>) -> Result<(), LoadError> {
     let path = root.join(folder);
     let failed = |source| LoadError::Read { path: path.clone(), source };
     let mut entries = fs::read_dir(&path).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;

@@ -125,14 +125,13 @@ fn write_quoted(text: &str, out: &mut String) {
 /// Tells whether a text may stand without quotes: plain letters in front, nothing inside that means something, no word or number.
 fn is_plain(text: &str) -> bool {
     let Some(first) = text.chars().next() else { return false };
-    let first_fits = first.is_ascii_alphabetic() || matches!(first, '/' | '_' | '.' | '$' | '(') || (first.is_ascii_digit() && !number_like(text));
-    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | '=' | '$' | '(' | ')' | ' ' | ',' | ';' | '@' | '%' | '~' | ':' | '<' | '>');
-    first_fits
-        && text.chars().all(inside)
-        && !text.contains(": ")
-        && !text.ends_with([':', ' '])
-        && !is_word(text)
-        && !number_like(text)
+    let first_fits =
+        first.is_ascii_alphabetic() || matches!(first, '/' | '_' | '.' | '$' | '(') || (first.is_ascii_digit() && !number_like(text));
+    let inside = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '_' | '.' | '/' | '-' | '+' | '=' | '$' | '(' | ')' | ' ' | ',' | ';' | '@' | '%' | '~' | ':' | '<' | '>')
+    };
+    first_fits && text.chars().all(inside) && !text.contains(": ") && !text.ends_with([':', ' ']) && !is_word(text) && !number_like(text)
 }
 
 /// Words that YAML 1.1 or 1.2 reads as booleans, null, infinity or a merge.

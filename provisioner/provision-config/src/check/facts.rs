@@ -62,7 +62,7 @@ impl Facts {
         match (manifest.group_kind().group.as_str(), kind.as_str()) {
             ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job") => {
                 facts.pod_template(manifest, "/spec/template");
-                facts.named(manifest, "/spec/serviceName", "", "Service", namespace.as_deref());
+                facts.named(manifest, "/spec/serviceName", ("", "Service"), namespace.as_deref());
                 facts.own_selector(manifest);
             }
             ("batch", "CronJob") => facts.pod_template(manifest, "/spec/jobTemplate/spec/template"),
@@ -71,9 +71,11 @@ impl Facts {
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 let text = |field: &str| manifest.text(&format!("/spec/scaleTargetRef/{field}")).unwrap_or_default().to_owned();
                 let group = text("apiVersion").rsplit_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default();
-                facts.target("/spec/scaleTargetRef/name", &group, &text("kind"), namespace.as_deref(), &text("name"));
+                facts.target("/spec/scaleTargetRef/name", (&group, &text("kind")), namespace.as_deref(), &text("name"));
             }
-            ("policy", "PodDisruptionBudget") => facts.selector(manifest.value().pointer("/spec/selector/matchLabels"), "/spec/selector", false),
+            ("policy", "PodDisruptionBudget") => {
+                facts.selector(manifest.value().pointer("/spec/selector/matchLabels"), "/spec/selector", false)
+            }
             ("networking.k8s.io", "NetworkPolicy") => {
                 facts.selector(manifest.value().pointer("/spec/podSelector/matchLabels"), "/spec/podSelector", false);
             }
@@ -84,7 +86,7 @@ impl Facts {
             ("external-secrets.io", "ExternalSecret") => {
                 facts.makes_secrets.push(manifest.text("/spec/target/name").unwrap_or(manifest.name()).to_owned());
                 let store = manifest.text("/spec/secretStoreRef/kind").unwrap_or("SecretStore").to_owned();
-                facts.named(manifest, "/spec/secretStoreRef/name", "external-secrets.io", &store, namespace.as_deref());
+                facts.named(manifest, "/spec/secretStoreRef/name", ("external-secrets.io", &store), namespace.as_deref());
             }
             ("cert-manager.io", "Certificate") => facts.makes_secrets.extend(manifest.text("/spec/secretName").map(str::to_owned)),
             _ => {}
@@ -111,7 +113,7 @@ impl Facts {
         match manifest.namespace() {
             // The schema check says that a namespace is too much.
             Some(_) if namespaced == Some(false) => {}
-            Some(namespace) => self.target("/metadata/namespace", "", "Namespace", None, &namespace.to_owned()),
+            Some(namespace) => self.target("/metadata/namespace", ("", "Namespace"), None, namespace),
             None if namespaced == Some(true) => {
                 let message = format!("a {} needs `metadata.namespace`", manifest.kind());
                 self.problems.push(("/metadata".to_owned(), Finding::fatal("missing-namespace", message)));
@@ -120,7 +122,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn target(&mut self, pointer: &str, group: &str, kind: &str, namespace: Option<&str>, name: &str) {
+    pub(super) fn target(&mut self, pointer: &str, (group, kind): (&str, &str), namespace: Option<&str>, name: &str) {
         if name.is_empty() {
             return;
         }
@@ -129,9 +131,9 @@ impl Facts {
         self.references.push(Reference { pointer: pointer.to_owned(), target, optional: false });
     }
 
-    fn named(&mut self, manifest: &Manifest, pointer: &str, group: &str, kind: &str, namespace: Option<&str>) {
-        if let Some(name) = manifest.text(pointer).map(str::to_owned) {
-            self.target(pointer, group, kind, namespace, &name);
+    fn named(&mut self, manifest: &Manifest, pointer: &str, kind: (&str, &str), namespace: Option<&str>) {
+        if let Some(name) = manifest.text(pointer) {
+            self.target(pointer, kind, namespace, name);
         }
     }
 
@@ -165,7 +167,7 @@ impl Facts {
 
     pub(super) fn storage_class(&mut self, claim: &Json, pointer: &str) {
         if let Some(class) = claim.pointer("/spec/storageClassName").and_then(Json::as_str) {
-            self.target(&format!("{pointer}/spec/storageClassName"), "storage.k8s.io", "StorageClass", None, class);
+            self.target(&format!("{pointer}/spec/storageClassName"), ("storage.k8s.io", "StorageClass"), None, class);
         }
     }
 }

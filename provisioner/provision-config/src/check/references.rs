@@ -9,8 +9,18 @@ use crate::Environment;
 use crate::suggest::nearest;
 
 /// Kinds that clusters usually bring; a missing one is only worth a warning.
-const USUALLY_PROVIDED: [&str; 10] =
-    ["Namespace", "StorageClass", "PriorityClass", "IngressClass", "GatewayClass", "ClusterIssuer", "Issuer", "ClusterSecretStore", "SecretStore", "ClusterRole"];
+const USUALLY_PROVIDED: [&str; 10] = [
+    "Namespace",
+    "StorageClass",
+    "PriorityClass",
+    "IngressClass",
+    "GatewayClass",
+    "ClusterIssuer",
+    "Issuer",
+    "ClusterSecretStore",
+    "SecretStore",
+    "ClusterRole",
+];
 
 /// Checks that everything that objects name is in the set or provided by the cluster.
 pub(super) fn check(
@@ -30,9 +40,13 @@ pub(super) fn check(
         for dependency in &object.depends_on {
             let target = &dependency.target;
             let (kind, namespace) = (target.kind.kind.as_str(), target.namespace.as_deref().unwrap_or_default());
-            if !index.contains_key(&(target.kind.group.as_str(), kind, namespace, target.name.as_str())) && !world.provided.contains(target) {
+            if !index.contains_key(&(target.kind.group.as_str(), kind, namespace, target.name.as_str())) && !world.provided.contains(target)
+            {
                 let names = index.keys().filter(|(_, other, _, _)| *other == kind).map(|(_, _, _, name)| *name);
-                let mut finding = Finding::fatal("dangling-reference", format!("{} depends on {}, which is not rendered", object.id(), dependency.target));
+                let mut finding = Finding::fatal(
+                    "dangling-reference",
+                    format!("{} depends on {}, which is not rendered", object.id(), dependency.target),
+                );
                 finding.help = nearest(&dependency.target.name, names).map(|near| format!("did you mean `{near}`?"));
                 let finding = finding.on(object.id()).at(dependency.origin.clone());
                 problems.push(Problem { object: Some(place), pointer: None, finding });
@@ -74,7 +88,8 @@ impl<'w> World<'w> {
         match &reference.target {
             Target::Named { group, kind, namespace, name } => {
                 // An empty namespace stands for the object's own.
-                let namespace = namespace.as_deref().map(|namespace| if namespace.is_empty() { own.unwrap_or_default() } else { namespace });
+                let namespace =
+                    namespace.as_deref().map(|namespace| if namespace.is_empty() { own.unwrap_or_default() } else { namespace });
                 self.named(group, kind, namespace, name)
             }
             Target::Key { kind, name, key } => self.key(kind, own.unwrap_or_default(), name, key),
@@ -110,7 +125,9 @@ impl<'w> World<'w> {
 
     fn key(&self, kind: &str, namespace: &str, name: &str, key: &str) -> Option<Finding> {
         let object = self.find(kind, namespace, name)?;
-        let keys = |field: &str| object.manifest.value().get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys().map(String::as_str));
+        let keys = |field: &str| {
+            object.manifest.value().get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys().map(String::as_str))
+        };
         let all: Vec<&str> = keys("data").chain(keys("stringData")).chain(keys("binaryData")).collect();
         if all.contains(&key) {
             return None;
@@ -129,7 +146,9 @@ impl<'w> World<'w> {
         let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let severity = if strict { Severity::Fatal } else { Severity::Warning };
         let message = format!("no pod of the set in `{namespace}` has the labels {}", text.join(", "));
-        let others = |key: &str| self.pods.keys().filter(move |other| other.0 == namespace && other.1 == key).map(|other| other.2).collect::<Vec<_>>();
+        let others = |key: &str| {
+            self.pods.keys().filter(move |other| other.0 == namespace && other.1 == key).map(|other| other.2).collect::<Vec<_>>()
+        };
         let near = labels.iter().find_map(|(key, value)| nearest(value, others(key)));
         let mut finding = Finding::new(severity, "dangling-reference", message);
         finding.help = near.map(|near| format!("did you mean `{near}`?"));
@@ -156,5 +175,9 @@ fn provided(text: &str, home: &str) -> Option<ResourceId> {
         _ => return None,
     };
     let (kind, group) = kind.split_once('.').unwrap_or((kind, group_of(kind)));
-    Some(if is_cluster_scoped(kind) { ResourceId::cluster(group, kind, name) } else { ResourceId::namespaced(group, kind, namespace, name) })
+    Some(if is_cluster_scoped(kind) {
+        ResourceId::cluster(group, kind, name)
+    } else {
+        ResourceId::namespaced(group, kind, namespace, name)
+    })
 }

@@ -95,13 +95,15 @@ fn layer() -> impl Strategy<Value = Value> {
     let scalars = prop::collection::btree_map("[abc]", 0..5i32, 0..3);
     let leaf = scalars.prop_map(|map| json!(map));
     leaf.prop_recursive(3, 16, 3, |inner| {
-        (prop::collection::btree_map("[abc]", 0..5i32, 0..3), prop::collection::btree_map("m[xyz]", inner, 0..3)).prop_map(|(scalars, maps)| {
-            let mut all = json!(scalars);
-            for (key, map) in maps {
-                all[key] = map;
-            }
-            all
-        })
+        (prop::collection::btree_map("[abc]", 0..5i32, 0..3), prop::collection::btree_map("m[xyz]", inner, 0..3)).prop_map(
+            |(scalars, maps)| {
+                let mut all = json!(scalars);
+                for (key, map) in maps {
+                    all[key] = map;
+                }
+                all
+            },
+        )
     })
 }
 

@@ -66,7 +66,8 @@ pub(crate) fn environment<'r>() -> Environment<'r> {
     });
     environment.add_function("image", |state: &State, name: String| image(state, &name));
     environment.add_function("secret", |state: &State, name: String| secret(state, &name));
-    environment.add_function("fail", |message: String| Err::<Value, Error>(Error::new(ErrorKind::InvalidOperation, format!("{FAIL}{message}"))));
+    environment
+        .add_function("fail", |message: String| Err::<Value, Error>(Error::new(ErrorKind::InvalidOperation, format!("{FAIL}{message}"))));
     environment
 }
 
@@ -146,7 +147,9 @@ impl<'r> Machine<'r> {
         let names = super::program::names(&source);
         let found = names.iter().filter(|name| known(name)).find_map(|name| lookup(scope, name).err());
         let own = |name: &&Vec<String>| {
-            let is_word = |word: &str| matches!(word, "if" | "else" | "elif" | "endif" | "for" | "in" | "endfor" | "set" | "and" | "or" | "not" | "is");
+            let is_word = |word: &str| {
+                matches!(word, "if" | "else" | "elif" | "endif" | "for" | "in" | "endfor" | "set" | "and" | "or" | "not" | "is")
+            };
             !known(name) && name.first().is_some_and(|first| !is_word(first) && !self.is_function(first))
         };
         let unknown = || names.iter().find(own).and_then(|name| lookup(scope, name).err());
@@ -157,9 +160,10 @@ impl<'r> Machine<'r> {
         let known = ["true", "false", "none", "True", "False", "None", "defined", "undefined", "string", "integer", "number", "mapping"];
         known.contains(&name)
             || self.environment.globals().any(|(global, _)| global == name)
-            || self.environment.compile_expression_owned(format!("1|{name}")).is_ok_and(|filter| {
-                !matches!(filter.eval(()).map_err(|error| error.kind()), Err(ErrorKind::UnknownFilter))
-            })
+            || self
+                .environment
+                .compile_expression_owned(format!("1|{name}"))
+                .is_ok_and(|filter| !matches!(filter.eval(()).map_err(|error| error.kind()), Err(ErrorKind::UnknownFilter)))
     }
 }
 
@@ -198,7 +202,8 @@ fn lookup(scope: &Arc<Scope>, steps: &[String]) -> Result<Value, Failure> {
     let missing = |at: usize, known: Vec<String>| {
         let path = steps[..=at].join(".");
         let near = crate::suggest::nearest(&steps[at], known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-        let help = near.or_else(|| (!known.is_empty()).then(|| format!("there are {}", crate::suggest::listed(known.iter().map(String::as_str)))));
+        let help =
+            near.or_else(|| (!known.is_empty()).then(|| format!("there are {}", crate::suggest::listed(known.iter().map(String::as_str)))));
         Failure { code: "undefined", message: format!("`{path}` is not defined"), help, needle: Some(path) }
     };
     let mut value = scope.lookup(&steps[0]).ok_or_else(|| missing(0, scope.known()))?;
@@ -248,7 +253,10 @@ fn as_text(value: &Value) -> Result<String, Failure> {
         ValueKind::String => Ok(value.as_str().unwrap_or_default().to_owned()),
         ValueKind::Number | ValueKind::Bool => Ok(value.to_string()),
         ValueKind::None | ValueKind::Undefined => Err(Failure::new("a value that is not set can't be part of a text")),
-        _ => Err(Failure { help: Some("use the filter `tojson` to write it as JSON".to_owned()), ..Failure::new("a list or a map can't be part of a text") }),
+        _ => Err(Failure {
+            help: Some("use the filter `tojson` to write it as JSON".to_owned()),
+            ..Failure::new("a list or a map can't be part of a text")
+        }),
     }
 }
 
@@ -262,7 +270,9 @@ pub(crate) fn to_json(value: &Value) -> Result<Json, Failure> {
         ValueKind::None => Ok(Json::Null),
         ValueKind::Bool => Ok(Json::Bool(value.is_true())),
         ValueKind::String => Ok(Json::from(value.as_str().unwrap_or_default())),
-        ValueKind::Number => number(value).map(Json::Number).ok_or_else(|| Failure::new(format!("{value} is no number that JSON can hold"))),
+        ValueKind::Number => {
+            number(value).map(Json::Number).ok_or_else(|| Failure::new(format!("{value} is no number that JSON can hold")))
+        }
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter().map_err(|error| failure(&error))?;
             items.map(|item| to_json(&item)).collect::<Result<Vec<_>, _>>().map(Json::Array)
@@ -306,7 +316,8 @@ fn entry(state: &State, path: &[&str], name: &str, what: &str) -> Result<Value, 
     }
     let found = value.get_attr(name).ok().filter(|found| !found.is_undefined());
     found.ok_or_else(|| {
-        let known: Vec<String> = value.try_iter().map(|keys| keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()).unwrap_or_default();
+        let known: Vec<String> =
+            value.try_iter().map(|keys| keys.filter_map(|key| key.as_str().map(str::to_owned)).collect()).unwrap_or_default();
         let near = crate::suggest::nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
         invalid(format!("there is no {what} `{name}` in `{}`{}", path.join("."), near.unwrap_or_default()))
     })
@@ -357,7 +368,11 @@ fn quantity(text: &str) -> Result<Value, String> {
         "Ei" => 1_152_921_504_606_846_976.0,
         _ => 1.0,
     };
-    let number = if suffix.starts_with(['e', 'E']) && suffix.len() > 1 && suffix != "Ei" { text.parse() } else { digits.parse::<f64>().map(|n| n * factor) };
+    let number = if suffix.starts_with(['e', 'E']) && suffix.len() > 1 && suffix != "Ei" {
+        text.parse()
+    } else {
+        digits.parse::<f64>().map(|n| n * factor)
+    };
     let number = number.map_err(|_| format!("`{text}` is no quantity"))?;
     let whole = Value::from(number).to_string();
     Ok(whole.strip_suffix(".0").and_then(|whole| whole.parse::<i64>().ok()).map_or_else(|| Value::from(number), Value::from))

@@ -7,16 +7,20 @@ use serde_json::{Map, Value as Json};
 
 use crate::settings::parse_period;
 
+/// Findings with the JSON pointers of the fields that they are about.
+pub(super) type Located = Vec<(String, Finding)>;
+
 /// Turns a rendered value into an object: marks it as ours and reads its options.
 ///
 /// Annotations of ours that can't be read come with their JSON pointers.
 ///
 /// # Errors
 /// A finding when it is no object.
-pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin>) -> Result<(DesiredObject, Vec<(String, Finding)>), Finding> {
+pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin>) -> Result<(DesiredObject, Located), Box<Finding>> {
     mark(&mut value);
-    let manifest = Manifest::try_from(value)
-        .map_err(|error| Finding::fatal("no-object", error.to_string()).at(origin.clone()).help("every document of a template is one object"))?;
+    let manifest = Manifest::try_from(value).map_err(|error| {
+        Finding::fatal("no-object", error.to_string()).at(origin.clone()).help("every document of a template is one object")
+    })?;
     let mut problems = Vec::new();
     let mut refuse = |name: &str, message: String| problems.push((pointer(name), Finding::fatal("bad-option", message)));
     let mut options = ObjectOptions::default();

@@ -8,9 +8,9 @@ use provision_model::{Finding, annotations};
 use serde_json::Value as Json;
 
 use super::program::{self, Program};
-pub(crate) use directives::source;
 use crate::Sources;
 use crate::tree::{Content, NodeId, Place, ReadRules, Tree, plain_value, read_documents};
+pub(crate) use directives::source;
 
 /// A scalar that is computed.
 #[derive(Debug)]
@@ -184,9 +184,7 @@ impl Compiler {
                 None if plain => Template::Literal(plain_value(&text), place),
                 None => Template::Literal(Json::from(text), place),
             },
-            Content::List(items) => {
-                Template::List(items.into_iter().map(|item| self.template(item, Position::Item)).collect(), place)
-            }
+            Content::List(items) => Template::List(items.into_iter().map(|item| self.template(item, Position::Item)).collect(), place),
             Content::Map(entries) => self.map(entries, place, position),
         }
     }
@@ -245,7 +243,8 @@ impl Compiler {
                 text.push_str(&name(number));
             }
             let places: Vec<_> = way.iter().map(|(_, place)| self.templates.tree.origin(*place)).collect();
-            self.findings.push(Finding { origins: places, ..Finding::fatal("include-cycle", format!("includes go round in a circle: {text}")) });
+            self.findings
+                .push(Finding { origins: places, ..Finding::fatal("include-cycle", format!("includes go round in a circle: {text}")) });
         }
     }
 

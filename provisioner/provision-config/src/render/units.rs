@@ -179,11 +179,9 @@ impl Workshop<'_> {
             shares[number % threads].push(order);
         }
         thread::scope(|scope| {
-            let workers: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || share.into_iter().map(one).collect::<Vec<_>>())).collect();
-            workers
-                .into_iter()
-                .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
+            let workers: Vec<_> =
+                shares.into_iter().map(|share| scope.spawn(move || share.into_iter().map(one).collect::<Vec<_>>())).collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         })
     }
 
@@ -206,7 +204,7 @@ impl Workshop<'_> {
                         facts.push(known);
                         objects.push(object);
                     }
-                    Err(problem) => findings.push(problem),
+                    Err(problem) => findings.push(*problem),
                 }
             }
         }

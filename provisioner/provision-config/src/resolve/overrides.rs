@@ -14,11 +14,11 @@ pub(crate) const FILE: &str = "--set";
 ///
 /// # Errors
 /// A finding if the path is malformed, leads through a list, or names an entry of a free map that no layer has.
-pub(crate) fn read(tree: &mut Tree, merged: NodeId, number: usize, set: &str) -> Result<NodeId, Finding> {
+pub(crate) fn read(tree: &mut Tree, merged: NodeId, number: usize, set: &str) -> Result<NodeId, Box<Finding>> {
     let line = u32::try_from(number + 1).unwrap_or(u32::MAX);
     let at = |column: u32| Origin::new(FILE, line, column);
     let Some((path, value)) = set.split_once('=') else {
-        return Err(Finding::fatal("set-syntax", format!("`{set}` is no override; write `path.to.key=value`")).at(at(1)));
+        return Err(Finding::fatal("set-syntax", format!("`{set}` is no override; write `path.to.key=value`")).at(at(1)).into());
     };
     let steps = parse(path).map_err(|(column, why)| Finding::fatal("set-syntax", format!("the path `{path}`: {why}")).at(at(column)))?;
     let mut keys = Vec::new();
@@ -27,7 +27,7 @@ pub(crate) fn read(tree: &mut Tree, merged: NodeId, number: usize, set: &str) ->
             Step::Key(key) => keys.push((key, column)),
             Step::Index(_) | Step::Item { .. } => {
                 let finding = Finding::fatal("set-syntax", "an override can't reach into a list").at(at(column));
-                return Err(finding.help("set the whole list: `path=[a, b]`"));
+                return Err(finding.help("set the whole list: `path=[a, b]`").into());
             }
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn read(tree: &mut Tree, merged: NodeId, number: usize, set: &str) ->
 }
 
 /// Finds the shape of the target; `None` for a key that the schema does not know, which the walk will report.
-fn target(tree: &Tree, merged: NodeId, keys: &[(String, u32)], at: &dyn Fn(u32) -> Origin) -> Result<Option<Arc<Shape>>, Finding> {
+fn target(tree: &Tree, merged: NodeId, keys: &[(String, u32)], at: &dyn Fn(u32) -> Origin) -> Result<Option<Arc<Shape>>, Box<Finding>> {
     let mut shape = settings_shape().clone();
     let mut node = Some(merged);
     for (key, column) in keys {
@@ -56,10 +56,11 @@ fn target(tree: &Tree, merged: NodeId, keys: &[(String, u32)], at: &dyn Fn(u32) 
         if free && found.is_none() {
             let known: Vec<&str> = node.map(|node| tree.entries(node)).unwrap_or_default().iter().map(|entry| entry.key.as_str()).collect();
             let finding = Finding::fatal("set-missing", format!("nothing to override: no layer has an entry `{key}`")).at(at(*column));
-            return Err(match nearest(key, known.iter().copied()) {
-                Some(near) => finding.help(format!("did you mean `{near}`?")),
-                None => finding.help(format!("there are {}", listed(known))),
-            });
+            let help = match nearest(key, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are {}", listed(known)),
+            };
+            return Err(finding.help(help).into());
         }
         shape = below;
         node = found;
@@ -67,7 +68,7 @@ fn target(tree: &Tree, merged: NodeId, keys: &[(String, u32)], at: &dyn Fn(u32) 
     Ok(Some(shape))
 }
 
-fn scalar_or_yaml(tree: &mut Tree, shape: &Shape, value: &str, place: Place) -> Result<NodeId, Finding> {
+fn scalar_or_yaml(tree: &mut Tree, shape: &Shape, value: &str, place: Place) -> Result<NodeId, Box<Finding>> {
     if matches!(shape.inner(), Shape::Text { .. }) {
         let nullable = matches!(shape, Shape::Nullable(_));
         return Ok(scalar(tree, value, nullable && is_plain_null(value), place));
@@ -80,7 +81,7 @@ fn scalar_or_yaml(tree: &mut Tree, shape: &Shape, value: &str, place: Place) -> 
         }),
         Err(findings) => {
             let message = findings.first().map_or_else(String::new, |finding| finding.message.clone());
-            Err(Finding::fatal("set-syntax", format!("the value `{value}`: {message}")).at(tree.origin(place)))
+            Err(Finding::fatal("set-syntax", format!("the value `{value}`: {message}")).at(tree.origin(place)).into())
         }
     }
 }

@@ -14,7 +14,11 @@ fn sources(files: &[(&str, &str)]) -> Sources {
 }
 
 fn select(environment: &str, region: Option<&str>, sets: &[&str]) -> Selection {
-    Selection { environment: environment.to_owned(), region: region.map(str::to_owned), sets: sets.iter().map(|set| (*set).to_owned()).collect() }
+    Selection {
+        environment: environment.to_owned(),
+        region: region.map(str::to_owned),
+        sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+    }
 }
 
 #[test]
@@ -55,7 +59,8 @@ fn a_value_knows_all_its_layers() {
 #[test]
 fn overrides_are_typed_by_the_schema() {
     let sources = sources(&[("environments/dev.yaml", "")]);
-    let environment = resolve(&sources, &select("dev", None, &["config.A=on", "monitoring.enabled=true", "services.api.args=[a, '1']"])).unwrap();
+    let environment =
+        resolve(&sources, &select("dev", None, &["config.A=on", "monitoring.enabled=true", "services.api.args=[a, '1']"])).unwrap();
     assert_eq!(environment.settings.config.get("A").map(String::as_str), Some("on"));
     assert!(environment.settings.monitoring.enabled);
     assert_eq!(environment.settings.services.get("api").unwrap().args, ["a", "1"]);
@@ -92,6 +97,7 @@ fn a_missing_environment_or_region_names_those_there_are() {
 fn the_schema_is_closed_and_documented() {
     let schema = crate::json_schema();
     assert_eq!(schema["additionalProperties"], false);
-    let undocumented: Vec<&String> = schema["properties"].as_object().unwrap().iter().filter(|(_, s)| s.get("description").is_none()).map(|(k, _)| k).collect();
+    let undocumented: Vec<&String> =
+        schema["properties"].as_object().unwrap().iter().filter(|(_, s)| s.get("description").is_none()).map(|(k, _)| k).collect();
     assert!(undocumented.is_empty(), "{undocumented:?}");
 }

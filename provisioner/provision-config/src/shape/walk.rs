@@ -194,7 +194,8 @@ impl<'t> Walk<'t> {
             _ => Vec::new(),
         };
         let place = if path.is_empty() { "at the top level".to_owned() } else { format!("in `{path}`") };
-        let mut finding = Finding::fatal("unknown-key", format!("unknown key `{}` {place}", entry.key)).at(self.tree.origin(entry.key_place));
+        let mut finding =
+            Finding::fatal("unknown-key", format!("unknown key `{}` {place}", entry.key)).at(self.tree.origin(entry.key_place));
         finding.help = Some(match nearest(&entry.key, names.iter().copied()) {
             Some(known) => {
                 let set: Vec<_> = self

@@ -99,7 +99,7 @@ impl Reader<'_> {
             }
             Event::Alias(anchor) => return self.alias(place, anchor),
             Event::Scalar(text, style, anchor, tag) => {
-                return self.scalar(place, text.into_owned(), style, anchor, tag.as_deref());
+                return self.scalar(place, (text.into_owned(), style), anchor, tag.as_deref());
             }
             Event::SequenceStart(anchor, tag) => {
                 let node = self.open(place, anchor, tag.as_deref());
@@ -138,7 +138,8 @@ impl Reader<'_> {
             (false, "!", "delete") if self.rules.merge_tags => (Some(MergeTag::Delete), false),
             (false, "!", "replace") if self.rules.merge_tags => (Some(MergeTag::Replace), false),
             _ => {
-                let known = if self.rules.merge_tags { "`!delete` and `!replace` are the tags there are" } else { "templates have no tags" };
+                let known =
+                    if self.rules.merge_tags { "`!delete` and `!replace` are the tags there are" } else { "templates have no tags" };
                 let message = format!("unknown tag `{tag}`");
                 self.fail(place, "unknown-tag", message).help = Some(known.to_owned());
                 (None, false)
@@ -146,7 +147,7 @@ impl Reader<'_> {
         }
     }
 
-    fn scalar(&mut self, place: Place, text: String, style: ScalarStyle, anchor: usize, tag: Option<&Tag>) -> bool {
+    fn scalar(&mut self, place: Place, (text, style): (String, ScalarStyle), anchor: usize, tag: Option<&Tag>) -> bool {
         let (tag, is_text) = self.tag(place, tag);
         if self.takes_key() {
             if text == "<<" && style == ScalarStyle::Plain {
@@ -264,8 +265,7 @@ impl Reader<'_> {
             let indentation = &line[..line.len() - line.trim_start().len()];
             indentation.chars().position(|c| c == '\t').filter(|_| !line.trim().is_empty())
         };
-        let found: Vec<(usize, usize)> =
-            text.lines().enumerate().filter_map(|(number, line)| Some((number, tab(line)?))).collect();
+        let found: Vec<(usize, usize)> = text.lines().enumerate().filter_map(|(number, line)| Some((number, tab(line)?))).collect();
         if found.iter().any(|(number, _)| *number < limit) {
             for (number, column) in found {
                 let place = Place { line: u32::try_from(number + 1).unwrap_or(1), column: u32::try_from(column + 1).unwrap_or(1), ..place };

@@ -22,13 +22,18 @@ fn objects_read_well() {
     assert_eq!(read_back(expected), value);
 }
 
+/// Texts that some reader of YAML takes for something else.
+#[rustfmt::skip]
+const AMBIGUOUS: &[&str] = &[
+    "y", "Y", "n", "yes", "No", "NO", "on", "Off", "true", "TRUE", "null", "~", "", "1", "1.10", "1e7", "0777", "0o7", "0x1F",
+    "0b1", "1_000", "190:20:30", "2026-01-02", "2026-01-02T03:04:05Z", ".5", ".inf", ".NaN", "-1", "+1", "-", "- a", "? a",
+    "a: b", "a:", "a #b", "#a", "&a", "*a", "!a", "|", ">", "'a'", "\"a\"", "@a", "`a`", "{a}", "[a]", "a\tb", " a", "a ", "=",
+    "<<", "%a", "1,000", "12e03", "\u{2028}", "\u{1}",
+];
+
 #[test]
 fn what_some_yaml_reads_otherwise_is_quoted() {
-    for text in [
-        "y", "Y", "n", "yes", "No", "NO", "on", "Off", "true", "TRUE", "null", "~", "", "1", "1.10", "1e7", "0777", "0o7", "0x1F", "0b1", "1_000",
-        "190:20:30", "2026-01-02", "2026-01-02T03:04:05Z", ".5", ".inf", ".NaN", "-1", "+1", "-", "- a", "? a", "a: b", "a:", "a #b", "#a", "&a", "*a",
-        "!a", "|", ">", "'a'", "\"a\"", "@a", "`a`", "{a}", "[a]", "a\tb", " a", "a ", "=", "<<", "%a", "1,000", "12e03", "\u{2028}", "\u{1}",
-    ] {
+    for text in AMBIGUOUS {
         let written = value_to_yaml(&json!({ "k": text }));
         assert!(written.starts_with("k: \""), "{text:?} is written {written}");
         assert_eq!(read_back(&written), json!({ "k": text }));

@@ -26,7 +26,7 @@ struct Case {
 }
 
 fn read(path: &Path) -> Case {
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut case = Case {
         selection: Selection { environment: "dev".to_owned(), ..Selection::default() },
         expected: Vec::new(),
@@ -43,7 +43,7 @@ fn read(path: &Path) -> Case {
         }
     }
     for part in parts {
-        let (name, content) = part.split_once('\n').unwrap();
+        let Some((name, content)) = part.split_once('\n') else { panic!("{}: a file without a name", path.display()) };
         case.files.push((name.to_owned(), content.to_owned()));
     }
     case

@@ -40,7 +40,11 @@ fn project(files: &[(&str, &str)]) -> Sources {
 }
 
 fn select(environment: &str, region: Option<&str>, sets: &[&str]) -> Selection {
-    Selection { environment: environment.into(), region: region.map(str::to_owned), sets: sets.iter().map(|set| (*set).to_owned()).collect() }
+    Selection {
+        environment: environment.into(),
+        region: region.map(str::to_owned),
+        sets: sets.iter().map(|set| (*set).to_owned()).collect(),
+    }
 }
 
 fn rendered(sources: &Sources, selection: &Selection) -> Result<Rendered, String> {
@@ -74,7 +78,9 @@ services.api.replicas = 7
     assert_eq!(field.template.to_string(), "templates/service/deployment.yaml:7:13");
     assert_eq!((field.value, field.values.len()), (json!(7), 1));
     assert_eq!(field.values[0].to_string(), expected);
-    let cpu = explain_field(&sources, &environment, &rendered, "deployment/n/api", "spec.template.spec.containers[name=a].resources.limits.cpu").unwrap();
+    let cpu =
+        explain_field(&sources, &environment, &rendered, "deployment/n/api", "spec.template.spec.containers[name=a].resources.limits.cpu")
+            .unwrap();
     assert_eq!(cpu.values[0].path, "services.api.resources.limits.cpu");
     assert_eq!(cpu.values[0].layers[0].origin.to_string(), "environments/prod/eu-west.yaml:1:57");
     let literal = explain_field(&sources, &environment, &rendered, "Deployment/api", "metadata.namespace").unwrap();
@@ -93,10 +99,16 @@ services.api.replicas = 7
 #[test]
 fn texts_and_numbers_keep_their_type_for_every_reader() {
     let sources = project(&[
-        ("environments/dev.yaml", "config: {a: NO, b: 1.10, c: 1e7, d: 0777, e: 10000000, f: 2026-01-02}\nevent_bus: {topic: t, partitions: 1, retention_ms: 10000000}\n"),
+        (
+            "environments/dev.yaml",
+            "config: {a: NO, b: 1.10, c: 1e7, d: 0777, e: 10000000, f: 2026-01-02}\nevent_bus: {topic: t, partitions: 1, retention_ms: 10000000}\n",
+        ),
         (
             "templates/a.yaml",
-            &format!("{CONFIG_MAP}data:\n  $merge: ['{{{{ values.config }}}}']\n  r: '{{{{ values.event_bus.retention_ms | string }}}}'\n---\n{}", DEPLOYMENT.replace("{{ service.replicas }}", "{{ values.event_bus.partitions }}")),
+            &format!(
+                "{CONFIG_MAP}data:\n  $merge: ['{{{{ values.config }}}}']\n  r: '{{{{ values.event_bus.retention_ms | string }}}}'\n---\n{}",
+                DEPLOYMENT.replace("{{ service.replicas }}", "{{ values.event_bus.partitions }}")
+            ),
         ),
     ]);
     let rendered = rendered(&sources, &select("dev", None, &[])).unwrap();
@@ -104,7 +116,15 @@ fn texts_and_numbers_keep_their_type_for_every_reader() {
     assert_eq!(*data, json!({"a": "NO", "b": "1.10", "c": "1e7", "d": "0777", "e": "10000000", "f": "2026-01-02", "r": "10000000"}));
     assert_eq!(rendered.desired.objects[1].manifest.value()["spec"]["replicas"], json!(1));
     let yaml = to_yaml(&manifests(&rendered));
-    for line in ["  a: \"NO\"\n", "  b: \"1.10\"\n", "  c: \"1e7\"\n", "  d: \"0777\"\n", "  e: \"10000000\"\n", "  f: \"2026-01-02\"\n", "  replicas: 1\n"] {
+    for line in [
+        "  a: \"NO\"\n",
+        "  b: \"1.10\"\n",
+        "  c: \"1e7\"\n",
+        "  d: \"0777\"\n",
+        "  e: \"10000000\"\n",
+        "  f: \"2026-01-02\"\n",
+        "  replicas: 1\n",
+    ] {
         assert!(yaml.contains(line), "{line} in\n{yaml}");
     }
 }
@@ -115,7 +135,9 @@ fn a_value_can_not_inject_yaml() {
         ("environments/dev.yaml", "config: {v: \"a\\nevil: true\", a: NO, b: x, t: '{{ values.purpose }}'}\n"),
         (
             "templates/a.yaml",
-            &format!("{CONFIG_MAP}data:\n  x: '{{{{ values.config.v }}}}'\n  y: '{{{{ values.config.a }}}}-{{{{ values.config.b }}}}'\n  z: '{{{{ values.config.t }}}}'\n"),
+            &format!(
+                "{CONFIG_MAP}data:\n  x: '{{{{ values.config.v }}}}'\n  y: '{{{{ values.config.a }}}}-{{{{ values.config.b }}}}'\n  z: '{{{{ values.config.t }}}}'\n"
+            ),
         ),
     ]);
     let rendered = rendered(&sources, &select("dev", None, &[])).unwrap();
@@ -125,7 +147,9 @@ fn a_value_can_not_inject_yaml() {
 
 #[test]
 fn what_is_not_defined_has_a_place_and_shows_nothing_else() {
-    let template = format!("{CONFIG_MAP}data:\n  canary: '{{{{ values.config.canary }}}}'\n  a: \"{{{{ values.services.api.replcas }}}}\"\n  b: >-\n    first\n    {{{{ values.nope | upper }}}}\n");
+    let template = format!(
+        "{CONFIG_MAP}data:\n  canary: '{{{{ values.config.canary }}}}'\n  a: \"{{{{ values.services.api.replcas }}}}\"\n  b: >-\n    first\n    {{{{ values.nope | upper }}}}\n"
+    );
     let sources = project(&[("environments/dev.yaml", "config: {canary: kf83hfq02mslw9}\n"), ("templates/a.yaml", &template)]);
     let environment = resolve(&sources, &select("dev", None, &[])).unwrap();
     let errors = render(&sources, &environment, &RenderInputs::default()).unwrap_err();

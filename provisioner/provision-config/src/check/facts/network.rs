@@ -7,15 +7,16 @@ impl Facts {
     pub(super) fn binding(&mut self, manifest: &Manifest) {
         let kind = manifest.text("/roleRef/kind").unwrap_or_default().to_owned();
         let name = manifest.text("/roleRef/name").unwrap_or_default().to_owned();
-        let built_in = kind == "ClusterRole" && (matches!(name.as_str(), "admin" | "edit" | "view" | "cluster-admin") || name.starts_with("system:"));
+        let built_in =
+            kind == "ClusterRole" && (matches!(name.as_str(), "admin" | "edit" | "view" | "cluster-admin") || name.starts_with("system:"));
         if !built_in {
-            self.target("/roleRef/name", "rbac.authorization.k8s.io", &kind, manifest.namespace(), &name);
+            self.target("/roleRef/name", ("rbac.authorization.k8s.io", &kind), manifest.namespace(), &name);
         }
         for (pointer, subject) in items(manifest.value(), "subjects", "") {
             let text = |field: &str| subject.get(field).and_then(Json::as_str);
             if text("kind") == Some("ServiceAccount") && text("name") != Some("default") {
                 let namespace = text("namespace").or(manifest.namespace());
-                self.target(&format!("{pointer}/name"), "", "ServiceAccount", namespace, text("name").unwrap_or_default());
+                self.target(&format!("{pointer}/name"), ("", "ServiceAccount"), namespace, text("name").unwrap_or_default());
             }
         }
     }
@@ -33,14 +34,14 @@ impl Facts {
             self.tls(manifest, tls.get("secretName").and_then(Json::as_str), &format!("{at}/secretName"));
         }
         if let Some(class) = spec.get("ingressClassName").and_then(Json::as_str) {
-            self.target("/spec/ingressClassName", "networking.k8s.io", "IngressClass", None, class);
+            self.target("/spec/ingressClassName", ("networking.k8s.io", "IngressClass"), None, class);
         }
     }
 
     fn backend(&mut self, backend: Option<&Json>, pointer: &str) {
         let Some(service) = backend.and_then(|backend| backend.get("service")) else { return };
         let name = service.get("name").and_then(Json::as_str).unwrap_or_default();
-        self.target(&format!("{pointer}/service/name"), "", "Service", Some(""), name);
+        self.target(&format!("{pointer}/service/name"), ("", "Service"), Some(""), name);
         let port = service.pointer("/port/number").or_else(|| service.pointer("/port/name"));
         if let Some(port) = port {
             self.service_port(format!("{pointer}/service/port"), name, None, port);
@@ -57,18 +58,18 @@ impl Facts {
         let Some(secret) = secret else { return };
         if let Some(issuer) = manifest.annotation("cert-manager.io/cluster-issuer").map(str::to_owned) {
             self.makes_secrets.push(secret.to_owned());
-            self.target("/metadata/annotations/cert-manager.io~1cluster-issuer", "cert-manager.io", "ClusterIssuer", None, &issuer);
+            self.target("/metadata/annotations/cert-manager.io~1cluster-issuer", ("cert-manager.io", "ClusterIssuer"), None, &issuer);
         } else if let Some(issuer) = manifest.annotation("cert-manager.io/issuer").map(str::to_owned) {
             self.makes_secrets.push(secret.to_owned());
-            self.target("/metadata/annotations/cert-manager.io~1issuer", "cert-manager.io", "Issuer", Some(""), &issuer);
+            self.target("/metadata/annotations/cert-manager.io~1issuer", ("cert-manager.io", "Issuer"), Some(""), &issuer);
         }
-        self.target(pointer, "", "Secret", Some(""), secret);
+        self.target(pointer, ("", "Secret"), Some(""), secret);
     }
 
     pub(super) fn gateway(&mut self, manifest: &Manifest) {
         let Some(spec) = manifest.value().get("spec") else { return };
         if let Some(class) = spec.get("gatewayClassName").and_then(Json::as_str) {
-            self.target("/spec/gatewayClassName", "gateway.networking.k8s.io", "GatewayClass", None, class);
+            self.target("/spec/gatewayClassName", ("gateway.networking.k8s.io", "GatewayClass"), None, class);
         }
         for (at, listener) in items(spec, "listeners", "/spec") {
             let Some(tls) = listener.get("tls") else { continue };
@@ -87,7 +88,7 @@ impl Facts {
             let namespace = text(parent, "namespace").unwrap_or_default();
             let kind = text(parent, "kind").unwrap_or_else(|| "Gateway".to_owned());
             let name = text(parent, "name").unwrap_or_default();
-            self.target(&format!("{at}/name"), "gateway.networking.k8s.io", &kind, Some(&namespace), &name);
+            self.target(&format!("{at}/name"), ("gateway.networking.k8s.io", &kind), Some(&namespace), &name);
         }
         for (at, rule) in items(spec, "rules", "/spec") {
             for (at, backend) in items(rule, "backendRefs", &at) {
@@ -95,7 +96,7 @@ impl Facts {
                     continue;
                 }
                 let (name, namespace) = (text(backend, "name").unwrap_or_default(), text(backend, "namespace"));
-                self.target(&format!("{at}/name"), "", "Service", Some(namespace.as_deref().unwrap_or("")), &name);
+                self.target(&format!("{at}/name"), ("", "Service"), Some(namespace.as_deref().unwrap_or("")), &name);
                 if let Some(port) = backend.get("port") {
                     self.service_port(format!("{at}/port"), &name, namespace.as_deref(), port);
                 }

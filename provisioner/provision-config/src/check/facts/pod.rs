@@ -18,12 +18,14 @@ impl Facts {
         for (place, volume) in items(spec, "volumes", &base) {
             self.volume(volume, &place);
         }
-        for (field, group, kind) in [("serviceAccountName", "", "ServiceAccount"), ("priorityClassName", "scheduling.k8s.io", "PriorityClass")] {
+        for (field, group, kind) in
+            [("serviceAccountName", "", "ServiceAccount"), ("priorityClassName", "scheduling.k8s.io", "PriorityClass")]
+        {
             let name = spec.get(field).and_then(Json::as_str).filter(|name| *name != "default" && !name.starts_with("system-"));
-            self.local(&format!("{base}/{field}"), group, kind, name, false);
+            self.local(&format!("{base}/{field}"), (group, kind), name, false);
         }
         for (place, secret) in items(spec, "imagePullSecrets", &base) {
-            self.local(&format!("{place}/name"), "", "Secret", secret.get("name").and_then(Json::as_str), false);
+            self.local(&format!("{place}/name"), ("", "Secret"), secret.get("name").and_then(Json::as_str), false);
         }
     }
 
@@ -34,7 +36,7 @@ impl Facts {
         for (place, source) in items(container, "envFrom", pointer) {
             for (field, kind) in [("configMapRef", "ConfigMap"), ("secretRef", "Secret")] {
                 let Some(reference) = source.get(field) else { continue };
-                self.local(&format!("{place}/{field}/name"), "", kind, reference.get("name").and_then(Json::as_str), optional(reference));
+                self.local(&format!("{place}/{field}/name"), ("", kind), reference.get("name").and_then(Json::as_str), optional(reference));
             }
         }
         for (place, variable) in items(container, "env", pointer) {
@@ -42,14 +44,15 @@ impl Facts {
                 let Some(reference) = variable.pointer(&format!("/valueFrom/{field}")) else { continue };
                 let text = |name: &str| reference.get(name).and_then(Json::as_str).map(str::to_owned);
                 let at = format!("{place}/valueFrom/{field}");
-                self.local(&format!("{at}/name"), "", kind, text("name").as_deref(), optional(reference));
+                self.local(&format!("{at}/name"), ("", kind), text("name").as_deref(), optional(reference));
                 if let (Some(name), Some(key)) = (text("name"), text("key")) {
                     let target = Target::Key { kind, name, key };
                     self.references.push(Reference { pointer: format!("{at}/key"), target, optional: optional(reference) });
                 }
             }
         }
-        let known = |name: &str| items(spec, "volumes", "").iter().any(|(_, volume)| volume.get("name").and_then(Json::as_str) == Some(name));
+        let known =
+            |name: &str| items(spec, "volumes", "").iter().any(|(_, volume)| volume.get("name").and_then(Json::as_str) == Some(name));
         for (place, mount) in items(container, "volumeMounts", pointer) {
             let name = mount.get("name").and_then(Json::as_str).unwrap_or_default().to_owned();
             if !known(&name) {
@@ -74,13 +77,13 @@ impl Facts {
             ("persistentVolumeClaim", "claimName", "PersistentVolumeClaim"),
         ] {
             let Some(source) = volume.get(field) else { continue };
-            self.local(&format!("{pointer}/{field}/{name}"), "", kind, source.get(name).and_then(Json::as_str), optional(source));
+            self.local(&format!("{pointer}/{field}/{name}"), ("", kind), source.get(name).and_then(Json::as_str), optional(source));
         }
         if let Some(projected) = volume.get("projected") {
             for (place, source) in items(projected, "sources", &format!("{pointer}/projected")) {
                 for (field, kind) in [("configMap", "ConfigMap"), ("secret", "Secret")] {
                     let Some(source) = source.get(field) else { continue };
-                    self.local(&format!("{place}/{field}/name"), "", kind, source.get("name").and_then(Json::as_str), optional(source));
+                    self.local(&format!("{place}/{field}/name"), ("", kind), source.get("name").and_then(Json::as_str), optional(source));
                 }
             }
         }
@@ -90,9 +93,9 @@ impl Facts {
     }
 
     /// Notes a reference inside the namespace of the object itself.
-    fn local(&mut self, pointer: &str, group: &str, kind: &str, name: Option<&str>, optional: bool) {
+    fn local(&mut self, pointer: &str, kind: (&str, &str), name: Option<&str>, optional: bool) {
         let before = self.references.len();
-        self.target(pointer, group, kind, Some(""), name.unwrap_or_default());
+        self.target(pointer, kind, Some(""), name.unwrap_or_default());
         for reference in &mut self.references[before..] {
             reference.optional = optional;
         }
