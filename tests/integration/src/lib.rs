@@ -10,6 +10,7 @@ use provision_apply::{Cluster, WriteMode};
 use provision_kube::{Connection, KubeCluster, Patience};
 use provision_model::{Manifest, ResourceId};
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
 
 pub use project::{Ended, Project, wait};
 
@@ -19,7 +20,11 @@ pub struct World {
     pub lab: LabHandle,
     /// A client with full rights.
     pub cluster: Arc<KubeCluster>,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One test at a time: they measure how long things take on one small node.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 impl World {
     /// Brings the lab up if it is not, and connects.
@@ -28,11 +33,12 @@ impl World {
     /// When there is no lab and none can be started: these tests are never skipped.
     #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
     pub async fn start() -> Self {
+        let turn = TURN.lock().await;
         let lab =
             tokio::task::spawn_blocking(Lab::require).await.expect("the lab's thread ends").expect("a lab, or PROVISION_TEST_KUBECONFIG");
         let connection = Connection { kubeconfig: Some(lab.kubeconfig().to_path_buf()), context: None };
         let cluster = KubeCluster::connect(&connection, Patience::default()).await.expect("a client for the lab");
-        Self { lab, cluster: Arc::new(cluster) }
+        Self { lab, cluster: Arc::new(cluster), _turn: turn }
     }
 
     /// Makes a namespace that no other test uses and returns its name.

@@ -8,3 +8,4 @@ mod faults;
 mod kill;
 mod lab_parts;
 mod life;
+mod sets;

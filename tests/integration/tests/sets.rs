@@ -1,0 +1,87 @@
+//! Sets of objects that depend on each other: C3 and C6 of the research, by the binary on a real API server.
+
+use integration::{Project, World};
+use provision_apply::Cluster;
+use provision_model::ResourceId;
+
+/// A definition, a namespace, an object in it and an object of the new kind, in the most awkward order; `PLURAL` and `KIND` are the test's own.
+const SET: &str = r#"
+apiVersion: GROUP/v1
+kind: Widget
+metadata: {name: first, namespace: NAMESPACE-new}
+spec: {size: SIZE}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: inside, namespace: NAMESPACE-new}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: NAMESPACE-new}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.GROUP}
+spec:
+  group: GROUP
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, required: [size], properties: {size: {type: integer}}}}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_its_objects_and_their_namespace_come_in_one_run() {
+    let world = World::start().await;
+    let namespace = format!("t-set-{}", std::process::id());
+    let group = format!("{namespace}.example.com");
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
+
+    // A mistake against the definition of the same set is found before anything is written.
+    project.template(&SET.replace("GROUP", &group).replace("SIZE", "big"));
+    let wrong = project.run(&["plan"]).expect(2);
+    assert!(wrong.stderr.contains("spec.size") && wrong.stderr.contains("templates/platform/test.yaml:5"), "{}", wrong.stderr);
+
+    project.template(&SET.replace("GROUP", &group).replace("SIZE", "3"));
+    let plan = project.run(&["plan"]).expect(0);
+    assert!(plan.stdout.contains("4 to create"), "{}", plan.stdout);
+    project.run(&["up", "--yes"]).expect(0);
+    project.run(&["plan", "--detailed-exit-code"]).expect(0);
+    let widget = ResourceId::namespaced(&group, "Widget", &format!("{namespace}-new"), "first");
+    assert!(world.cluster.get(&widget).await.unwrap().is_some());
+    project.run(&["down", "--yes"]).expect(0);
+    assert!(world.cluster.get(&ResourceId::cluster("", "Namespace", &format!("{namespace}-new"))).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rings_and_doubles_are_refused_with_their_places_and_nothing_is_written() {
+    let world = World::start().await;
+    let namespace = world.namespace("rings").await;
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
+    let map = |name: &str, after: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: NAMESPACE\n  annotations: {{provision.dev/depends-on: ConfigMap/{after}}}\n---\n"
+        )
+    };
+    let free = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: d, namespace: NAMESPACE}\n---\n";
+    project.template(&[map("a", "b"), map("b", "c"), map("c", "a"), free.to_owned()].concat());
+    let ring = project.run(&["up", "--yes"]).expect(2);
+    for name in ["/a", "/b", "/c", "templates/platform/test.yaml:6"] {
+        assert!(ring.stderr.contains(name), "{name}: {}", ring.stderr);
+    }
+    project.template(&(free.to_owned() + free));
+    let double = project.run(&["up", "--yes"]).expect(2);
+    assert!(
+        double.stderr.contains("duplicate") && double.stderr.contains("test.yaml:1") && double.stderr.contains("test.yaml:5"),
+        "{}",
+        double.stderr
+    );
+    assert!(world.cluster.get(&ResourceId::namespaced("", "ConfigMap", &namespace, "d")).await.unwrap().is_none());
+    world.forget(&namespace).await;
+}
