@@ -113,7 +113,13 @@ impl Locked {
     pub(crate) fn save(&self, values: &Values) -> Result<(), StoreError> {
         let key = match self.key()? {
             Some(key) => key,
-            None => self.make_key()?,
+            None => {
+                // A new key beside values of a lost one would hide that the old one is missing.
+                if let Some(values) = self.any_values()? {
+                    return Err(StoreError::KeyLost { key: self.key_path(), values });
+                }
+                self.make_key()?
+            }
         };
         let path = self.values_path();
         let body = Zeroizing::new(serde_json::to_string(values).map_err(|_| StoreError::Damaged { path: path.clone() })?);
@@ -128,6 +134,17 @@ impl Locked {
         let bytes = Zeroizing::new(bytes);
         let identity = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse::<Identity>().ok());
         identity.map(Some).ok_or(StoreError::Damaged { path })
+    }
+
+    /// Finds values of any environment; all share one key.
+    fn any_values(&self) -> Result<Option<PathBuf>, StoreError> {
+        for entry in std::fs::read_dir(&self.folder).map_err(io("read the folder", &self.folder))? {
+            let path = entry.map_err(io("read the folder", &self.folder))?.path();
+            if path.extension().is_some_and(|extension| extension == "age") {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     fn make_key(&self) -> Result<Identity, StoreError> {

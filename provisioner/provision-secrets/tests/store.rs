@@ -1,9 +1,11 @@
 //! The local store: values are made once, kept encrypted, and every damage is told with what to do.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use base64::Engine as _;
 use provision_apply::{SecretError, SecretStore, SecretValue};
 use provision_model::SecretRef;
 use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource};
@@ -15,6 +17,10 @@ fn reference(property: &str) -> SecretRef {
 }
 
 fn store(folder: &Path, provided: &[(&str, &str)]) -> LocalSecrets {
+    store_of("dev", folder, provided)
+}
+
+fn store_of(environment: &str, folder: &Path, provided: &[(&str, &str)]) -> LocalSecrets {
     let key = |property: &str| ("feature/test".to_owned(), property.to_owned());
     let sources = BTreeMap::from([
         (key("token"), LocalSource::Generated { bytes: 32, encoding: Encoding::Hex }),
@@ -22,7 +28,7 @@ fn store(folder: &Path, provided: &[(&str, &str)]) -> LocalSecrets {
         (key("url"), LocalSource::Provided { variable: "TEST_URL".into() }),
     ]);
     let provided = provided.iter().map(|(name, value)| ((*name).to_owned(), SecretValue::new((*value).to_owned()))).collect();
-    LocalSecrets::new(folder.join("secrets"), "dev", sources, provided)
+    LocalSecrets::new(folder.join("secrets"), environment, sources, provided)
 }
 
 async fn text(store: &LocalSecrets, property: &str) -> String {
@@ -114,8 +120,53 @@ async fn every_damage_is_told_with_its_file_and_what_to_do() {
         damage(&folder.path().join("secrets"));
         let error = words(&store(folder.path(), &[]).read(&reference("url")).await.unwrap_err());
         assert!(error.contains(expected), "{name}: {error}");
-        assert!(!error.contains(CANARY), "{name}: {error}");
+        assert!(!betrays(&error), "{name}: {error}");
     }
+}
+
+/// Whether a text holds the canary: plain, base 64, hex or in URLs.
+fn betrays(text: &str) -> bool {
+    let percent: String = CANARY.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = [base64::engine::general_purpose::STANDARD.encode(CANARY), hex::encode(CANARY), percent];
+    text.contains(CANARY) || encoded.iter().any(|form| text.to_lowercase().contains(&form.trim_end_matches('=').to_lowercase()))
+}
+
+#[tokio::test]
+async fn values_of_a_newer_program_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await;
+    let secrets = folder.path().join("secrets");
+    let key: age::x25519::Identity = std::fs::read_to_string(secrets.join("key.txt")).unwrap().trim().parse().unwrap();
+    let newer = age::encrypt(&key.to_public(), format!("provision-secrets/2\n{CANARY}").as_bytes()).unwrap();
+    std::fs::write(secrets.join("dev.age"), &newer).unwrap();
+    for property in ["url", "token"] {
+        let error = words(&store(folder.path(), &[("TEST_URL", "x")]).read(&reference(property)).await.unwrap_err());
+        assert!(error.contains("dev.age was written by a newer program (`provision-secrets/2`)"), "{error}");
+        assert!(!betrays(&error), "{error}");
+    }
+    assert_eq!(std::fs::read(secrets.join("dev.age")).unwrap(), newer);
+}
+
+#[tokio::test]
+async fn a_lost_key_is_not_replaced_behind_the_back_of_another_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    text(&store_of("demo", folder.path(), &[]), "token").await;
+    let key = folder.path().join("secrets/key.txt");
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    let error = words(&store(folder.path(), &[]).read(&reference("token")).await.unwrap_err());
+    assert!(error.contains("key.txt is lost") && error.contains("demo.age"), "{error}");
+    std::fs::write(&key, kept).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    text(&store_of("demo", folder.path(), &[]), "token").await;
+}
+
+#[tokio::test]
+async fn a_place_where_no_folder_can_be_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secrets"), b"a file").unwrap();
+    let error = words(&store(folder.path(), &[]).read(&reference("token")).await.unwrap_err());
+    assert!(error.contains("failed to create the folder") && error.contains("secrets"), "{error}");
 }
 
 #[tokio::test]
