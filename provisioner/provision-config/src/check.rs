@@ -65,7 +65,8 @@ pub(crate) fn crds_of_sources(sources: &Sources, findings: &mut Vec<Finding>) ->
 pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: &Environment, catalog: &Catalog) -> Vec<Problem> {
     let alone = |finding: &Finding| Problem { object: None, pointer: None, finding: finding.clone() };
     let mut problems: Vec<Problem> = catalog.findings.iter().map(alone).collect();
-    let index = index(objects, &mut problems);
+    let keys: Vec<Key<'_>> = objects.iter().map(|object| key(&object.manifest)).collect();
+    let index = index(objects, &keys, &mut problems);
     schemas(objects, facts, catalog, &mut problems);
     for (place, facts) in facts.iter().enumerate() {
         problems.extend(facts.problems.iter().map(|(pointer, finding)| Problem {
@@ -75,7 +76,8 @@ pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: 
         }));
         images(place, facts, &objects[place], environment, &mut problems);
     }
-    references::check(objects, facts, &index, environment, &mut problems);
+    let set = Set { objects, facts, keys: &keys, index: &index };
+    references::check(&set, environment, &mut problems);
     for problem in problems.iter_mut().filter(|problem| problem.pointer.is_none() && problem.finding.origins.is_empty()) {
         if let Some(place) = problem.object {
             problem.finding.origins.push(objects[place].origin.clone());
@@ -87,17 +89,32 @@ pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: 
 /// An identity without an allocation: group, kind, namespace (empty for none), name.
 type Key<'o> = (&'o str, &'o str, &'o str, &'o str);
 
+/// All objects with what is known about each, in the same order.
+struct Set<'o> {
+    objects: &'o [DesiredObject],
+    facts: &'o [&'o Facts],
+    keys: &'o [Key<'o>],
+    index: &'o HashMap<Key<'o>, usize>,
+}
+
 fn key(manifest: &Manifest) -> Key<'_> {
-    let group = manifest.api_version().rsplit_once('/').map_or("", |(group, _)| group);
-    (group, manifest.kind(), manifest.namespace().unwrap_or_default(), manifest.name())
+    // Without JSON pointers, which are parsed anew each time: this is done for every object of every rendering.
+    let (value, metadata) = (manifest.value(), manifest.value().get("metadata"));
+    let group = text(value.get("apiVersion")).rsplit_once('/').map_or("", |(group, _)| group);
+    let inside = |field: &str| metadata.and_then(|metadata| metadata.get(field));
+    (group, text(value.get("kind")), text(inside("namespace")), text(inside("name")))
+}
+
+fn text(value: Option<&Json>) -> &str {
+    value.and_then(Json::as_str).unwrap_or_default()
 }
 
 /// Finds objects by identity; two with the same one are a problem, whatever version they are written in.
-fn index<'o>(objects: &'o [DesiredObject], problems: &mut Vec<Problem>) -> HashMap<Key<'o>, usize> {
+fn index<'o>(objects: &[DesiredObject], keys: &[Key<'o>], problems: &mut Vec<Problem>) -> HashMap<Key<'o>, usize> {
     let mut index = HashMap::with_capacity(objects.len());
     for (place, object) in objects.iter().enumerate() {
-        let Some(first) = index.get(&key(&object.manifest)).copied() else {
-            index.insert(key(&object.manifest), place);
+        let Some(first) = index.get(&keys[place]).copied() else {
+            index.insert(keys[place], place);
             continue;
         };
         let (first, id): (&DesiredObject, _) = (&objects[first], object.id());

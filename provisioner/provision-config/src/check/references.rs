@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use provision_model::{DesiredObject, Finding, ResourceId, Severity};
 use serde_json::Value as Json;
 
-use super::facts::{Facts, Reference, Target};
-use super::{Key, Problem, group_of, is_cluster_scoped};
+use super::facts::{Reference, Target};
+use super::{Key, Problem, Set, group_of, is_cluster_scoped};
 use crate::Environment;
 use crate::suggest::nearest;
 
@@ -23,26 +23,21 @@ const USUALLY_PROVIDED: [&str; 10] = [
 ];
 
 /// Checks that everything that objects name is in the set or provided by the cluster.
-pub(super) fn check(
-    objects: &[DesiredObject],
-    facts: &[&Facts],
-    index: &HashMap<Key<'_>, usize>,
-    environment: &Environment,
-    problems: &mut Vec<Problem>,
-) {
-    let world = World::new(objects, facts, index, environment);
-    for (place, (object, facts)) in objects.iter().zip(facts).enumerate() {
+pub(super) fn check(set: &Set<'_>, environment: &Environment, problems: &mut Vec<Problem>) {
+    let world = World::new(set, environment);
+    for (place, (object, facts)) in set.objects.iter().zip(set.facts).enumerate() {
         for reference in facts.references.iter().filter(|reference| !reference.optional) {
-            if let Some(finding) = world.check(object, reference) {
+            if let Some(finding) = world.check(set.keys[place].2, reference) {
                 problems.push(Problem { object: Some(place), pointer: Some(reference.pointer.clone()), finding: finding.on(object.id()) });
             }
         }
         for dependency in &object.depends_on {
             let target = &dependency.target;
             let (kind, namespace) = (target.kind.kind.as_str(), target.namespace.as_deref().unwrap_or_default());
-            if !index.contains_key(&(target.kind.group.as_str(), kind, namespace, target.name.as_str())) && !world.provided.contains(target)
+            if !set.index.contains_key(&(target.kind.group.as_str(), kind, namespace, target.name.as_str()))
+                && !world.provided.contains(target)
             {
-                let names = index.keys().filter(|(_, other, _, _)| *other == kind).map(|(_, _, _, name)| *name);
+                let names = set.index.keys().filter(|(_, other, _, _)| *other == kind).map(|(_, _, _, name)| *name);
                 let mut finding = Finding::fatal(
                     "dangling-reference",
                     format!("{} depends on {}, which is not rendered", object.id(), dependency.target),
@@ -68,11 +63,11 @@ struct World<'w> {
 }
 
 impl<'w> World<'w> {
-    fn new(objects: &'w [DesiredObject], facts: &[&'w Facts], index: &'w HashMap<Key<'w>, usize>, environment: &Environment) -> Self {
+    fn new(set: &Set<'w>, environment: &Environment) -> Self {
         let mut pods: HashMap<(&str, &str, &str), Vec<&Labels>> = HashMap::new();
         let mut made = HashSet::new();
-        for (object, facts) in objects.iter().zip(facts) {
-            let namespace = object.manifest.namespace().unwrap_or_default();
+        for (own, facts) in set.keys.iter().zip(set.facts) {
+            let namespace = own.2;
             for (key, value) in facts.pods.iter().flatten() {
                 pods.entry((namespace, key, value)).or_default().extend(&facts.pods);
             }
@@ -80,21 +75,19 @@ impl<'w> World<'w> {
         }
         let home = &environment.settings.platform.namespace;
         let provided = environment.settings.provided.objects.iter().filter_map(|text| provided(text, home)).collect();
-        Self { objects, index, pods, made, provided }
+        Self { objects: set.objects, index: set.index, pods, made, provided }
     }
 
-    fn check(&self, object: &DesiredObject, reference: &Reference) -> Option<Finding> {
-        let own = object.manifest.namespace();
+    fn check(&self, own: &str, reference: &Reference) -> Option<Finding> {
         match &reference.target {
             Target::Named { group, kind, namespace, name } => {
                 // An empty namespace stands for the object's own.
-                let namespace =
-                    namespace.as_deref().map(|namespace| if namespace.is_empty() { own.unwrap_or_default() } else { namespace });
+                let namespace = namespace.as_deref().map(|namespace| if namespace.is_empty() { own } else { namespace });
                 self.named(group, kind, namespace, name)
             }
-            Target::Key { kind, name, key } => self.key(kind, own.unwrap_or_default(), name, key),
-            Target::Pods { labels, strict } => self.pods(labels, own.unwrap_or_default(), *strict),
-            Target::ServicePort { service, namespace, port } => self.port(namespace.as_deref().or(own).unwrap_or_default(), service, port),
+            Target::Key { kind, name, key } => self.key(kind, own, name, key),
+            Target::Pods { labels, strict } => self.pods(labels, own, *strict),
+            Target::ServicePort { service, namespace, port } => self.port(namespace.as_deref().unwrap_or(own), service, port),
         }
     }
 

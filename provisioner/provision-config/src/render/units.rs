@@ -1,7 +1,7 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread;
 
-use minijinja::Environment as Engine;
 use minijinja::value::{Value, ValueKind};
 use provision_model::{Desired, DesiredObject, Finding};
 use serde_json::Value as Json;
@@ -214,24 +214,32 @@ impl Workshop<'_> {
 
     /// Evaluates one unit again and tells for each field where it comes from.
     pub(super) fn trace(&self, key: &UnitKey) -> Vec<TracedField> {
-        let engine: Engine<'_> = environment();
+        let engine = environment();
         let machine = Machine::new(&engine, self.templates);
         let (orders, _, _) = self.orders(&machine);
-        let Some(order) = orders.into_iter().find(|order| order.key == *key) else { return Vec::new() };
-        let mut evaluation = self.evaluation(&machine, Arc::new(Recorder::with_paths()));
+        orders.iter().find(|order| order.key == *key).map(|order| self.traced(&machine, order)).unwrap_or_default()
+    }
+
+    fn traced(&self, machine: &Machine<'_>, order: &Order) -> Vec<TracedField> {
+        let mut evaluation = self.evaluation(machine, Arc::new(Recorder::with_paths()));
         evaluation.trace = Some(Trace::default());
-        run(&mut evaluation, self.templates, &order);
+        run(&mut evaluation, self.templates, order);
         evaluation.trace.map(|trace| trace.fields).unwrap_or_default()
     }
 
     /// Adds to each problem of an object's field the template line and the layer lines that it comes from.
     pub(super) fn locate(&self, problems: &mut [Problem], made: &Made) {
         let owners: Vec<&UnitKey> = made.units.iter().flat_map(|unit| unit.facts.iter().map(|_| &unit.key)).collect();
+        let engine = environment();
+        let machine = Machine::new(&engine, self.templates);
+        let mut orders: Option<HashMap<UnitKey, Order>> = None;
         let mut last: Option<(usize, Vec<TracedField>)> = None;
         for problem in problems.iter_mut() {
             let (Some(place), Some(pointer)) = (problem.object, &problem.pointer) else { continue };
             if last.as_ref().is_none_or(|(known, _)| *known != place) {
-                last = owners.get(place).map(|key| (place, self.trace(key)));
+                let all = || self.orders(&machine).0.into_iter().map(|order| (order.key.clone(), order)).collect();
+                let order = owners.get(place).and_then(|key| orders.get_or_insert_with(all).get(*key));
+                last = order.map(|order| (place, self.traced(&machine, order)));
             }
             let Some(field) = last.as_ref().and_then(|(_, fields)| nearest_field(fields, pointer)) else { continue };
             let mut origins = vec![self.templates.tree.origin(field.place)];
