@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use provision_model::Scope;
 
-use crate::record::{Generation, GenerationState, Head, Recorded, RecordStore, desired_of};
+use crate::record::{Generation, GenerationState, Head, RecordStore, Recorded, desired_of};
 use crate::{ApplyError, Cluster, RunContext};
 
 const PATIENCE: Duration = Duration::from_secs(5);

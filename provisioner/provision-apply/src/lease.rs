@@ -37,10 +37,7 @@ pub(crate) enum Locked<C> {
     /// The lock is ours.
     Held(Lease<C>),
     /// Someone else has it and lives.
-    By {
-        holder: String,
-        since: Option<Timestamp>,
-    },
+    By { holder: String, since: Option<Timestamp> },
     /// Someone asked to stop while waiting.
     Cancelled,
 }

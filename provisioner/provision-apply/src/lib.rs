@@ -25,8 +25,8 @@ mod tracker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cluster::{
-    Access, Cluster, ClusterError, Deletion, Failure, Fault, Listing, MemoryCluster, PodScript, Request, RequestCounts,
-    ServiceAnswer, Verb, WatchEvent, Watching, WriteMode,
+    Access, Cluster, ClusterError, Deletion, Failure, Fault, Listing, MemoryCluster, PodScript, Request, RequestCounts, ServiceAnswer,
+    Verb, WatchEvent, Watching, WriteMode,
 };
 pub use context::{ProgressSink, RunContext};
 pub use error::ApplyError;

@@ -7,8 +7,8 @@ mod predict;
 use std::collections::{BTreeMap, BTreeSet};
 
 use provision_model::{
-    ApiSurface, DesiredObject, FIELD_MANAGER, FieldPath, FieldSegment, Manifest, Observed, RecordedObject, ResourceId, Scope, SecretRef, annotations, ownership,
-    secret_references,
+    ApiSurface, DesiredObject, FIELD_MANAGER, FieldPath, FieldSegment, Manifest, Observed, RecordedObject, ResourceId, Scope, SecretRef,
+    annotations, ownership, secret_references,
 };
 use serde_json::Value;
 
@@ -97,8 +97,7 @@ fn recorded(
     inventory
         .iter()
         .filter_map(|(id, stored)| {
-            let recorded =
-                if settled { known(generation, id, stored) } else { unsettled(generation, id, stored, live.get(id), scope) };
+            let recorded = if settled { known(generation, id, stored) } else { unsettled(generation, id, stored, live.get(id), scope) };
             Some((id.clone(), recorded?))
         })
         .collect()

@@ -27,9 +27,7 @@ use self::stop::Watchdogs;
 use self::work::Work;
 use crate::lease::{Lease, Locked, acquire};
 use crate::record::{HeadJournal, RecordStore};
-use crate::{
-    ApplyError, ApplyOptions, Clock, Cluster, Progress, Refusal, RunContext, RunOutcome, SecretStore, StopReason,
-};
+use crate::{ApplyError, ApplyOptions, Clock, Cluster, Progress, Refusal, RunContext, RunOutcome, SecretStore, StopReason};
 
 /// Carries a plan out, or goes on with it after a kill.
 ///

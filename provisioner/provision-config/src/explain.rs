@@ -178,7 +178,9 @@ fn find(rendered: &Rendered, text: &str) -> Result<usize, Box<Finding>> {
         [kind, name] => (*kind, None, *name),
         [kind, namespace, name] => (*kind, Some(*namespace), *name),
         _ => {
-            return Err(Finding::fatal("bad-object", format!("`{text}` names no object; write `Kind/name` or `Kind/namespace/name`")).into());
+            return Err(
+                Finding::fatal("bad-object", format!("`{text}` names no object; write `Kind/name` or `Kind/namespace/name`")).into()
+            );
         }
     };
     let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));

@@ -2,18 +2,26 @@
 //!
 //! Optional keys that are not set stand as null in templates, so `{% if values.x.y %}` works and `values.x.yy` is still an error.
 
+mod dependencies;
 mod entries;
+mod network;
+mod operations;
 mod platform;
 mod scalars;
+mod secrets;
 mod service;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use dependencies::*;
 pub use entries::Entries;
+pub use network::*;
+pub use operations::*;
 pub use platform::*;
+pub(crate) use scalars::is_quantity;
 pub use scalars::{IntOrText, Period, Quantity};
-pub(crate) use scalars::{is_quantity, parse_period};
+pub use secrets::*;
 pub use service::*;
 
 /// The merged, typed settings of one environment and region.

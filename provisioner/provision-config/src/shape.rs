@@ -73,7 +73,7 @@ impl Format {
 
     pub(crate) fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Period => crate::settings::parse_period(text).is_some(),
+            Self::Period => provision_model::parse_period(text).is_some(),
             Self::Quantity => crate::settings::is_quantity(text),
             Self::KubernetesMinor => text.strip_prefix("1.").is_some_and(|minor| minor.len() <= 3 && minor.parse::<u16>().is_ok()),
             Self::ImageDigest => text

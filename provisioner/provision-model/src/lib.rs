@@ -12,6 +12,7 @@ mod id;
 mod manifest;
 mod observed;
 pub mod ownership;
+mod period;
 mod plan;
 mod secret;
 
@@ -24,5 +25,6 @@ pub use health::{Cause, Evidence, Health, Verdict};
 pub use id::{GroupKind, ResourceId};
 pub use manifest::{FIELD_MANAGER, Manifest, ManifestError, Origin, annotations, labels};
 pub use observed::{ApiResource, ApiSurface, ClusterIdentity, Observed, Prediction, RecordedObject};
+pub use period::parse_period;
 pub use plan::{Action, Change, Edge, EdgeReason, Plan};
 pub use secret::{SecretRef, secret_references};

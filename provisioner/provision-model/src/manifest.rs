@@ -286,8 +286,14 @@ mod tests {
 
     #[test]
     fn fields_change_but_not_the_identity() {
-        let object = Manifest::try_from(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "uid": "u"}, "data": {}})).unwrap();
-        let changed = object.with_field("data", None).with_field("kind", None).with_metadata_field("uid", Some(json!("v"))).with_metadata_field("name", None);
+        let object =
+            Manifest::try_from(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "uid": "u"}, "data": {}}))
+                .unwrap();
+        let changed = object
+            .with_field("data", None)
+            .with_field("kind", None)
+            .with_metadata_field("uid", Some(json!("v")))
+            .with_metadata_field("name", None);
         assert_eq!(changed.value(), &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "uid": "v"}}));
     }
 

@@ -39,9 +39,12 @@ async fn ask<C: Cluster, S: SecretStore, K>(
             let message = cx.redactor.clean(&message);
             Ok(if is_immutability(&causes, &message) { Prediction::Immutable(message) } else { Prediction::Refused(message) })
         }
-        Err(error @ (ClusterError::Admission { .. } | ClusterError::Quota { .. } | ClusterError::Conflict { .. } | ClusterError::NotFound { .. })) => {
-            Ok(Prediction::Refused(cx.redactor.clean(&error.to_string())))
-        }
+        Err(
+            error @ (ClusterError::Admission { .. }
+            | ClusterError::Quota { .. }
+            | ClusterError::Conflict { .. }
+            | ClusterError::NotFound { .. }),
+        ) => Ok(Prediction::Refused(cx.redactor.clean(&error.to_string()))),
         Err(error) => Err(ApplyError::cluster_failed(format!("ask what would happen to {}", manifest.id()))(error)),
     }
 }

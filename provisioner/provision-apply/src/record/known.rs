@@ -39,12 +39,7 @@ pub(crate) fn registered(wanted: &Wanted) -> RecordedObject {
 /// What a write left, as the object itself shows it. `live` must be masked.
 pub(crate) fn written(wanted: &Wanted, live: &Manifest) -> RecordedObject {
     let fields = ownership::owned_fields(live, FIELD_MANAGER);
-    RecordedObject {
-        uid: live.uid().map(str::to_owned),
-        applied: ownership::project(live, &fields),
-        fields,
-        ..registered(wanted)
-    }
+    RecordedObject { uid: live.uid().map(str::to_owned), applied: ownership::project(live, &fields), fields, ..registered(wanted) }
 }
 
 fn is_done(generation: &Generation, step: &StepName) -> bool {

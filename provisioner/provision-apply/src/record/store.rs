@@ -98,12 +98,7 @@ pub(crate) struct RecordStore<C> {
 
 impl<C> Clone for RecordStore<C> {
     fn clone(&self) -> Self {
-        Self {
-            cluster: self.cluster.clone(),
-            release: self.release.clone(),
-            namespace: self.namespace.clone(),
-            patience: self.patience,
-        }
+        Self { cluster: self.cluster.clone(), release: self.release.clone(), namespace: self.namespace.clone(), patience: self.patience }
     }
 }
 
@@ -180,8 +175,7 @@ impl<C: Cluster> RecordStore<C> {
 
     /// Packs an inventory and stores the pieces that `known` generations do not have yet.
     pub(crate) async fn store(&self, inventory: &Inventory, known: &[Generation]) -> Result<Vec<Shard>, RecordError> {
-        let (shards, blobs) =
-            super::encode(inventory).map_err(|source| RecordError::Pack { release: self.release.clone(), source })?;
+        let (shards, blobs) = super::encode(inventory).map_err(|source| RecordError::Pack { release: self.release.clone(), source })?;
         let known = blobs_of(known);
         iter(blobs.into_iter().filter(|blob| !known.contains(&blob.digest)))
             .map(|blob| {

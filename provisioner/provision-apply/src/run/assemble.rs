@@ -162,11 +162,8 @@ impl<C: Cluster, S: SecretStore, K: Clock> Builder<'_, C, S, K> {
     }
 
     fn infos_with_order(&mut self) -> Vec<StepInfo> {
-        let mut after: HashMap<&str, Vec<String>> = self
-            .steps
-            .iter()
-            .map(|step| (step.name.as_str(), step.after.iter().map(|name| name.as_str().to_owned()).collect()))
-            .collect();
+        let mut after: HashMap<&str, Vec<String>> =
+            self.steps.iter().map(|step| (step.name.as_str(), step.after.iter().map(|name| name.as_str().to_owned()).collect())).collect();
         let infos = std::mem::take(&mut self.infos);
         infos.into_iter().map(|info| StepInfo { after: after.remove(info.step.as_str()).unwrap_or_default(), ..info }).collect()
     }

@@ -25,7 +25,10 @@ pub(super) async fn adopt_unrecorded<C: Cluster, S: SecretStore, K: Clock>(
         let Some(wanted) = work.wanted.get(&change.id).filter(|_| change.action == Action::Unchanged) else { return false };
         let digest = wanted.manifest.digest();
         let settled = base.newest().is_some_and(|newest| newest.state == GenerationState::Done);
-        !work.base.get(&change.id).is_some_and(|base| (settled || base.completed) && base.digest == digest && (base.uid.is_some() || base.completed))
+        !work
+            .base
+            .get(&change.id)
+            .is_some_and(|base| (settled || base.completed) && base.digest == digest && (base.uid.is_some() || base.completed))
     };
     let wishes: Vec<Wish> = plan
         .changes
@@ -60,12 +63,7 @@ pub(super) async fn register<C: Cluster, S: SecretStore, K: Clock>(
     }
     let inventory = registration(plan, &base);
     let mut state = base.state.unwrap_or_else(|| HeadState {
-        head: Head {
-            format: FORMAT,
-            release: plan.release.clone(),
-            salt: work.fingerprints.salt().to_owned(),
-            generations: Vec::new(),
-        },
+        head: Head { format: FORMAT, release: plan.release.clone(), salt: work.fingerprints.salt().to_owned(), generations: Vec::new() },
         version: None,
     });
     let shards = store.store(&inventory, &state.head.generations).await?;

@@ -133,7 +133,9 @@ impl Reporter {
 
     fn tell(&self, number: usize, outcome: ObjectOutcome, reason: Option<String>) {
         let Some(part) = self.changes.get(number) else { return };
-        if self.state().told.insert(number, outcome).is_some() || (part.change.action == Action::Unchanged && outcome == ObjectOutcome::Done) {
+        if self.state().told.insert(number, outcome).is_some()
+            || (part.change.action == Action::Unchanged && outcome == ObjectOutcome::Done)
+        {
             return;
         }
         let change = &part.change;

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provision_model::{Cause, Manifest, Plan, RecordedObject, ResourceId, Verdict};
+use provision_model::{Cause, Manifest, Plan, RecordedObject, ResourceId, Verdict, annotations, parse_period};
 use provision_saga::StepError;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -83,7 +83,10 @@ impl<C: Cluster, S: SecretStore, K: Clock> Work<C, S, K> {
 
     /// Returns the longest time that an object may take.
     pub(super) fn timeout_of(&self, id: &ResourceId) -> Duration {
-        self.wanted.get(id).and_then(|wanted| wanted.options.timeout).unwrap_or(self.object_timeout)
+        let wanted = || self.wanted.get(id)?.options.timeout;
+        // An object that leaves has only what was recorded of it.
+        let leaving = || parse_period(self.base.get(id)?.rendered.annotation(annotations::TIMEOUT)?);
+        wanted().or_else(leaving).unwrap_or(self.object_timeout)
     }
 
     /// Waits until the lock is surely ours; a write may begin then.

@@ -23,7 +23,10 @@ pub(super) async fn write<C: Cluster, S: SecretStore, K: Clock>(
     made_anew: bool,
 ) -> Result<Value, StepError> {
     let Some(manifest) = &change.manifest else { return Ok(Value::Null) };
-    let ran = work.base.get(&change.id).is_some_and(|base| base.completed && work.wanted.get(&change.id).is_some_and(|wanted| base.digest == wanted.manifest.digest()));
+    let ran = work
+        .base
+        .get(&change.id)
+        .is_some_and(|base| base.completed && work.wanted.get(&change.id).is_some_and(|wanted| base.digest == wanted.manifest.digest()));
     if ran && is_job(manifest) {
         return Ok(Value::Null);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use provision_apply::{Cluster as _, GenerationState, RunOutcome, history, observe, status};
 use provision_model::{Desired, DesiredObject, Health, ResourceId};
 
-use crate::world::{World, Work, config, deployment, deployment_id, desired, job, job_id, namespace, service};
+use crate::world::{Work, World, config, deployment, deployment_id, desired, job, job_id, namespace, service};
 
 fn platform() -> Desired {
     desired(vec![

@@ -151,8 +151,7 @@ async fn an_interrupted_run_stops_between_steps_and_a_resume_ends_it() {
     assert!(load_pending(&cx, &wanted().scope()).await.unwrap().is_some());
     world.cluster.release(&job_id("migrate"));
     resumes_to_the_end(&world).await;
-    let states: Vec<GenerationState> =
-        history(&cx, &wanted().scope()).await.unwrap().iter().map(|generation| generation.state).collect();
+    let states: Vec<GenerationState> = history(&cx, &wanted().scope()).await.unwrap().iter().map(|generation| generation.state).collect();
     assert_eq!(states, [GenerationState::Done]);
 }
 

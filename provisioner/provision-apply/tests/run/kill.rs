@@ -6,9 +6,7 @@ use provision_apply::{Fault, GenerationState, RunOutcome, history, observe};
 use provision_model::{Desired, Manifest, ResourceId, annotations};
 use serde_json::Value;
 
-use crate::world::{
-    STATE, Work, World, config, config_id, deployment, deployment_id, desired, is_state, job, job_id, namespace, service,
-};
+use crate::world::{STATE, Work, World, config, config_id, deployment, deployment_id, desired, is_state, job, job_id, namespace, service};
 
 /// 40 objects.
 fn before() -> Desired {

@@ -7,7 +7,9 @@ use provision_model::{Cause, DesiredObject, ResourceId};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::world::{NS, Work, World, config, config_id, depending, deployment, deployment_id, desired, job, job_id, namespace, object, service};
+use crate::world::{
+    NS, Work, World, config, config_id, depending, deployment, deployment_id, desired, job, job_id, namespace, object, service,
+};
 
 fn chain() -> Vec<DesiredObject> {
     let settings = depending(config("settings", "1"), &[ResourceId::cluster("", "Namespace", NS)]);
@@ -20,7 +22,8 @@ async fn deletion_is_the_exact_reverse_and_waits_for_each_to_be_gone() {
     let wanted = desired(chain());
     world.run(&Work::Up(wanted.clone())).await.unwrap();
     let written = world.writes();
-    let ids = ["Namespace/feature-system", "ConfigMap/feature-system/settings", "Deployment/feature-system/api", "Job/feature-system/report"];
+    let ids =
+        ["Namespace/feature-system", "ConfigMap/feature-system/settings", "Deployment/feature-system/api", "Job/feature-system/report"];
     assert_eq!(written, ids.map(|id| format!("Apply {id}")));
 
     let hold = |live: &mut Value| live["metadata"]["finalizers"] = json!(["test.invalid/hold"]);
@@ -48,7 +51,10 @@ async fn a_finalizer_that_never_ends_is_named_and_its_object_stays_in_the_invent
     let world = World::new();
     let wanted = desired(vec![namespace(), config("a", "1"), config("held", "1")]);
     world.run(&Work::Up(wanted.clone())).await.unwrap();
-    world.cluster.edit_as("someone", None, &config_id("held"), |live| live["metadata"]["finalizers"] = json!(["test.invalid/never"])).unwrap();
+    world
+        .cluster
+        .edit_as("someone", None, &config_id("held"), |live| live["metadata"]["finalizers"] = json!(["test.invalid/never"]))
+        .unwrap();
     let less = desired(vec![namespace(), config("a", "1")]);
     let outcome = world.run(&Work::Up(less.clone())).await.unwrap();
     let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
@@ -115,9 +121,9 @@ async fn independent_branches_go_on_and_all_failures_are_told_together() {
     assert_eq!(skipped[0].because, "ready Deployment/feature-system/bad1");
     assert!(summary.elapsed < Duration::from_secs(60), "{summary:?}");
     let events = world.events.lock().unwrap();
-    let good = events.iter().any(|event| {
-        matches!(event, Progress::Object { resource, outcome: ObjectOutcome::Done, .. } if *resource == deployment_id("good"))
-    });
+    let good = events.iter().any(
+        |event| matches!(event, Progress::Object { resource, outcome: ObjectOutcome::Done, .. } if *resource == deployment_id("good")),
+    );
     assert!(good, "{events:?}");
     assert!(world.cluster.peek(&config_id("held")).is_none());
 }
@@ -164,7 +170,8 @@ async fn a_custom_resource_follows_its_definition_in_one_run() {
         "spec": {"group": "test.invalid", "scope": "Namespaced", "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object",
                 "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}}}]}});
-    let widget = json!({"apiVersion": "test.invalid/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": NS}, "spec": {"size": 1}});
+    let widget =
+        json!({"apiVersion": "test.invalid/v1", "kind": "Widget", "metadata": {"name": "w", "namespace": NS}, "spec": {"size": 1}});
     let wanted = desired(vec![object(widget, &[]), namespace(), object(definition, &[])]);
     let outcome = world.run(&Work::Up(wanted.clone())).await.unwrap();
     assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");

@@ -8,7 +8,9 @@ use provision_apply::{
     ApplyError, ApplyOptions, Clock, Fault, GenerationKind, LockMode, MemoryCluster, MemorySecrets, Progress, RunContext, RunOutcome, Verb,
     apply, contents, load_generation, load_pending, observe, predict,
 };
-use provision_model::{Desired, DesiredObject, Dependency, Manifest, ObjectOptions, Observed, Origin, Plan, Policy, ResourceId, Scope, annotations};
+use provision_model::{
+    Dependency, Desired, DesiredObject, Manifest, ObjectOptions, Observed, Origin, Plan, Policy, ResourceId, Scope, annotations,
+};
 use provision_plan::{PlanOptions, leaving_namespaces, needs_prediction, plan_down, plan_with};
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -2,13 +2,12 @@ use std::sync::{Arc, OnceLock};
 
 use minijinja::value::{Object, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, State, Template, UndefinedBehavior};
-use provision_model::{Digest, SecretRef};
+use provision_model::{Digest, SecretRef, parse_period};
 use serde_json::{Map, Number, Value as Json};
 
 use super::program::{Part, Program};
 use super::template::Templates;
 use super::tracked::{Tracked, from_json};
-use crate::settings::parse_period;
 
 /// Instructions that one scalar may take.
 const FUEL: u64 = 200_000;

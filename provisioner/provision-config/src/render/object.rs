@@ -2,10 +2,9 @@ use std::time::Duration;
 
 use provision_model::{
     Dependency, DesiredObject, Finding, Manifest, ObjectOptions, OnRemove, Origin, ReplacePolicy, ResourceId, annotations, labels,
+    parse_period,
 };
 use serde_json::{Map, Value as Json};
-
-use crate::settings::parse_period;
 
 /// Findings with the JSON pointers of the fields that they are about.
 pub(super) type Located = Vec<(String, Finding)>;
