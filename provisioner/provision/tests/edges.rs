@@ -26,6 +26,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("service-kit", &[]),
+    ("service-testing", &[]),
     ("api-gateway", &["service-kit"]),
     ("feature-service", &["service-kit"]),
     ("repository-service", &["service-kit"]),
