@@ -15,11 +15,11 @@ use std::sync::Arc;
 use provision_model::{Desired, Finding, Severity};
 use serde_json::Value as Json;
 
-use crate::check::{self, Facts};
+use crate::check;
 use crate::{ConfigErrors, Environment, Sources};
 
 pub(crate) use evaluate::{TracedField, escape};
-use memo::{Changes, Memo};
+use memo::{Changes, Checked, Memo};
 use template::Templates;
 use units::Workshop;
 pub(crate) use units::{UnitKey, nearest_field};
@@ -94,7 +94,7 @@ impl Renderer {
     pub fn render(&mut self, environment: &Environment, inputs: &RenderInputs) -> Result<&Rendered, ConfigErrors> {
         let before = self.memo.take().filter(|memo| memo.fits(environment, inputs));
         let changes = before.as_ref().map(|memo| Changes::between(&memo.values, &environment.values));
-        let (reused, crds) = match before {
+        let (mut reused, crds) = match before {
             Some(memo) => (memo.into_reusable(), None),
             None => (memo::Reusable::default(), Some(self.crds(inputs)?)),
         };
@@ -106,23 +106,23 @@ impl Renderer {
             }
         };
         let workshop = Workshop { sources: &self.sources, templates: &self.templates, environment };
+        let known = reused.checked.take();
         let mut made = workshop.make(reused, changes.as_ref(), &catalog);
-        let mut findings = std::mem::take(&mut made.findings);
-        if findings.is_empty() {
-            let facts: Vec<&Facts> = made.units.iter().flat_map(|unit| &unit.facts).collect();
-            let mut problems = check::objects(&made.objects, &facts, environment, &catalog);
-            workshop.locate(&mut problems, &made);
-            findings.extend(problems.into_iter().map(|problem| problem.finding));
-            findings.extend(unused::report(environment, &made, &self.templates.mentioned));
+        if let Some(errors) = ConfigErrors::of(&self.sources, std::mem::take(&mut made.findings)) {
+            return Err(errors);
         }
+        let checked = Checked::of(&made, environment, &catalog, known);
+        let mut problems = checked.problems.clone();
+        workshop.locate(&mut problems, &made);
+        let mut findings: Vec<Finding> = problems.into_iter().map(|problem| problem.finding).collect();
+        findings.extend(unused::report(environment, &checked.reads, &self.templates.mentioned));
         // An image without digest stops an apply, not a look at what would be rendered.
         let stops = |finding: &Finding| finding.severity == Severity::Fatal && finding.code.0 != check::NOT_PINNED;
         let (fatal, other): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(stops);
         if let Some(errors) = ConfigErrors::of(&self.sources, fatal) {
             return Err(errors);
         }
-        let rendered = made.rendered(environment, other);
-        Ok(&self.memo.insert(Memo::new(environment, inputs, rendered, catalog)).rendered.0)
+        Ok(&self.memo.insert(Memo::new(environment, inputs, made, other, (checked, catalog))).rendered.0)
     }
 
     /// Gives up the memo for what was rendered last.

@@ -2,6 +2,7 @@ mod network;
 mod pod;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use provision_model::{Finding, Manifest, Origin, secret_references};
 use serde_json::Value as Json;
@@ -34,8 +35,11 @@ pub(crate) enum Target {
 }
 
 /// What an object is and needs, read once when it is rendered.
-#[derive(Debug, Clone, Default)]
+/// Two objects with equal facts look alike to all others: no reference to them holds for one only.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Facts {
+    /// Number that stands for its identity and for what others may name inside of it.
+    exposed: u64,
     pub(crate) references: Vec<Reference>,
     /// Labels of the pods that it makes.
     pub(crate) pods: Option<BTreeMap<String, String>>,
@@ -54,7 +58,8 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads an object.
     pub(crate) fn of(manifest: &Manifest, origin: &Origin, catalog: &Catalog) -> Self {
-        let mut facts = Self { schema: catalog.schemas.check(&[SchemaSubject { manifest, origin }]), ..Self::default() };
+        let mut facts =
+            Self { exposed: exposed(manifest), schema: catalog.schemas.check(&[SchemaSubject { manifest, origin }]), ..Self::default() };
         facts.secrets(manifest);
         facts.namespace(manifest, catalog);
         let kind = manifest.kind().to_owned();
@@ -170,6 +175,20 @@ impl Facts {
             self.target(&format!("{pointer}/spec/storageClassName"), ("storage.k8s.io", "StorageClass"), None, class);
         }
     }
+}
+
+/// Computes a number from identity, keys of data and ports; equal for equal input in one run of the program.
+fn exposed(manifest: &Manifest) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    super::key(manifest).hash(&mut hasher);
+    for field in ["data", "stringData", "binaryData"] {
+        let map = manifest.value().get(field).and_then(Json::as_object);
+        map.into_iter().flatten().for_each(|(key, _)| key.hash(&mut hasher));
+    }
+    if manifest.kind() == "Service" {
+        manifest.value().get("spec").and_then(|spec| spec.get("ports")).map(Json::to_string).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Reads a map of labels.

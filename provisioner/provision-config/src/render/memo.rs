@@ -1,14 +1,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use provision_model::DesiredObject;
+use provision_model::{DesiredObject, Finding};
 use serde_json::Value as Json;
 
 use super::tracked::{PathSet, Read, root_hash, step_hash};
-use super::units::{Unit, UnitKey};
+use super::units::{Made, Unit, UnitKey};
+use super::unused::ReadPaths;
 use super::{RenderInputs, Rendered};
 use crate::Environment;
-use crate::check::Catalog;
+use crate::check::{self, Catalog, Problem};
+use crate::settings::Provided;
 
 /// What was rendered last, and from what.
 #[derive(Debug)]
@@ -19,24 +21,81 @@ pub(super) struct Memo {
     pub(super) values: Arc<Json>,
     /// The result and the units that gave it, in the same order.
     pub(super) rendered: (Rendered, Vec<Unit>),
+    /// What was read outside of units.
+    reads: Vec<Read>,
+    checked: Checked,
     catalog: Arc<Catalog>,
+}
+
+/// What checks of all objects together gave; it holds as long as no object looks different to the others.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) problems: Vec<Problem>,
+    /// Everything that templates read.
+    pub(super) reads: ReadPaths,
+    /// What the checks take from the settings.
+    terms: (Provided, bool, String),
+}
+
+impl Checked {
+    /// Checks all objects together, unless what is known of the last time still holds.
+    pub(super) fn of(made: &Made, environment: &Environment, catalog: &Catalog, known: Option<Self>) -> Self {
+        let terms = Self::terms(environment);
+        // Definitions among the objects decide what others may hold, which facts do not tell.
+        let defines =
+            made.objects.iter().any(|object| object.manifest.value().get("kind").is_some_and(|kind| kind == "CustomResourceDefinition"));
+        let (problems, reads) = match known {
+            Some(known) => {
+                let holds = made.same_looks && known.terms == terms && !defines;
+                (holds.then_some(known.problems), made.same_reads.then_some(known.reads))
+            }
+            None => (None, None),
+        };
+        let facts = || made.units.iter().flat_map(|unit| &unit.facts).collect::<Vec<_>>();
+        let problems = problems.unwrap_or_else(|| check::objects(&made.objects, &facts(), environment, catalog));
+        Self { problems, reads: reads.unwrap_or_else(|| ReadPaths::of(made)), terms }
+    }
+
+    /// Returns what checks take from the settings.
+    fn terms(environment: &Environment) -> (Provided, bool, String) {
+        let settings = &environment.settings;
+        (settings.provided.clone(), settings.registry.require_digest, settings.platform.namespace.clone())
+    }
 }
 
 /// Units of the last time by their keys, with their objects.
 #[derive(Default)]
 pub(super) struct Reusable {
-    pub(super) units: HashMap<UnitKey, (Unit, Vec<DesiredObject>)>,
+    pub(super) units: HashMap<UnitKey, Former>,
+    pub(super) reads: Vec<Read>,
+    pub(super) checked: Option<Checked>,
     pub(super) catalog: Option<Arc<Catalog>>,
 }
 
+/// A unit of the last time, its objects and its place.
+pub(super) struct Former {
+    pub(super) place: usize,
+    pub(super) unit: Unit,
+    pub(super) objects: Vec<DesiredObject>,
+}
+
 impl Memo {
-    pub(super) fn new(environment: &Environment, inputs: &RenderInputs, rendered: (Rendered, Vec<Unit>), catalog: Arc<Catalog>) -> Self {
+    pub(super) fn new(
+        environment: &Environment,
+        inputs: &RenderInputs,
+        made: Made,
+        findings: Vec<Finding>,
+        known: (Checked, Arc<Catalog>),
+    ) -> Self {
+        let (checked, catalog) = known;
         Self {
             names: names(environment),
             inputs: inputs.clone(),
             target: environment.settings.target.kubernetes.clone(),
             values: environment.values.clone(),
-            rendered,
+            reads: made.reads.clone(),
+            rendered: made.rendered(environment, findings),
+            checked,
             catalog,
         }
     }
@@ -49,11 +108,11 @@ impl Memo {
     pub(super) fn into_reusable(self) -> Reusable {
         let (rendered, units) = self.rendered;
         let mut objects = rendered.desired.objects.into_iter();
-        let units = units.into_iter().map(|unit| {
-            let own = objects.by_ref().take(unit.facts.len()).collect();
-            (unit.key.clone(), (unit, own))
+        let units = units.into_iter().enumerate().map(|(place, unit)| {
+            let objects = objects.by_ref().take(unit.facts.len()).collect();
+            (unit.key.clone(), Former { place, unit, objects })
         });
-        Reusable { units: units.collect(), catalog: Some(self.catalog) }
+        Reusable { units: units.collect(), reads: self.reads, checked: Some(self.checked), catalog: Some(self.catalog) }
     }
 }
 
@@ -94,7 +153,8 @@ impl Changes {
                 if same_keys {
                     let mut differs = false;
                     for ((key, before), after) in a.iter().zip(b.values()) {
-                        differs |= self.compare(before, after, step_hash(path, key));
+                        // Most is as it was: that is seen without computing the numbers of paths.
+                        differs |= !same(before, after) && self.compare(before, after, step_hash(path, key));
                     }
                     return self.mark(path, differs);
                 }
@@ -153,5 +213,16 @@ impl Changes {
             _ => {}
         }
         true
+    }
+}
+
+/// Tells whether two values are equal, with their keys in the same order.
+fn same(a: &Json, b: &Json) -> bool {
+    match (a, b) {
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|((key, a), (other, b))| key == other && same(a, b))
+        }
+        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (a, b) => a == b,
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::evaluate::{Element, Evaluation, Trace, TracedField, located};
 use super::machine::{Machine, Scope, environment};
-use super::memo::{Changes, Reusable};
+use super::memo::{Changes, Former, Reusable};
 use super::template::{Template, Templates};
 use super::tracked::{Read, Recorder, Tracked};
 use super::{Provenance, Rendered, object};
@@ -52,6 +52,10 @@ pub(crate) struct Made {
     pub(crate) findings: Vec<Finding>,
     /// What was read outside of units.
     pub(crate) reads: Vec<Read>,
+    /// Whether every object looks to the others as it did the last time.
+    pub(crate) same_looks: bool,
+    /// Whether the same was read as the last time.
+    pub(crate) same_reads: bool,
 }
 
 /// A unit that is to be rendered.
@@ -66,6 +70,14 @@ struct Delivery {
     unit: Unit,
     objects: Vec<DesiredObject>,
     findings: Vec<Finding>,
+}
+
+impl Delivery {
+    /// Tells whether checks of all objects together would say the same as with the former ones.
+    fn looks_like(&self, former: &Former) -> bool {
+        let pairs = || self.objects.iter().zip(&former.objects);
+        self.unit.facts == former.unit.facts && pairs().all(|(new, old)| new.depends_on == old.depends_on && new.origin == old.origin)
+    }
 }
 
 /// Everything that evaluations share.
@@ -84,23 +96,33 @@ impl Workshop<'_> {
         let (orders, findings, reads) = self.orders(&machine);
         made.findings = findings;
         made.reads = reads;
-        let mut reusable = reusable.units;
+        made.same_reads = reusable.reads == made.reads;
+        made.same_looks = true;
+        let mut former = reusable.units;
         let mut slots: Vec<Option<Delivery>> = Vec::with_capacity(orders.len());
         let mut wanted: Vec<(usize, Order)> = Vec::new();
+        let mut replaced: HashMap<usize, Former> = HashMap::new();
         for (place, order) in orders.into_iter().enumerate() {
             let fits = |unit: &Unit| {
                 let fresh = changes.is_some_and(|changes| !changes.touch(&unit.reads));
                 fresh && unit.position == order.position && !matches!(order.key.element, ElementKey::Plain(_, None))
             };
-            match reusable.remove(&order.key).filter(|(unit, _)| fits(unit)) {
-                Some((unit, objects)) => slots.push(Some(Delivery { unit, objects, findings: Vec::new() })),
-                None => {
+            let known = former.remove(&order.key);
+            made.same_looks &= known.as_ref().is_some_and(|known| known.place == place);
+            match known {
+                Some(Former { unit, objects, .. }) if fits(&unit) => slots.push(Some(Delivery { unit, objects, findings: Vec::new() })),
+                known => {
+                    replaced.extend(known.map(|known| (place, known)));
                     slots.push(None);
                     wanted.push((place, order));
                 }
             }
         }
+        made.same_looks &= former.is_empty();
         for (place, delivery) in self.deliver(&machine, wanted, catalog) {
+            let before = replaced.get(&place);
+            made.same_looks &= before.is_some_and(|before| delivery.looks_like(before));
+            made.same_reads &= before.is_some_and(|before| before.unit.reads == delivery.unit.reads);
             slots[place] = Some(delivery);
         }
         for delivery in slots.into_iter().flatten() {
@@ -229,6 +251,9 @@ impl Workshop<'_> {
 
     /// Adds to each problem of an object's field the template line and the layer lines that it comes from.
     pub(super) fn locate(&self, problems: &mut [Problem], made: &Made) {
+        if problems.iter().all(|problem| problem.pointer.is_none()) {
+            return;
+        }
         let owners: Vec<&UnitKey> = made.units.iter().flat_map(|unit| unit.facts.iter().map(|_| &unit.key)).collect();
         let engine = environment();
         let machine = Machine::new(&engine, self.templates);

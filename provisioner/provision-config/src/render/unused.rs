@@ -13,23 +13,35 @@ use crate::tree::{Content, NodeId};
 ///
 /// A warning when no template mentions the key at all. When templates mention it but this rendering did not read it, only an
 /// environment, region or `--set` value is worth a note: the base holds what some environments need and others do not.
-pub(super) fn report(environment: &Environment, made: &Made, mentioned: &HashSet<String>) -> Vec<Finding> {
-    let (mut whole, mut keys) = (PathSet::default(), PathSet::default());
-    for read in made.reads.iter().chain(made.units.iter().flat_map(|unit| &unit.reads)) {
-        match read {
-            Read::Whole(path) => whole.insert(*path),
-            Read::Keys(path) => keys.insert(*path),
-        };
-    }
-    let mut search = Search { environment, whole, keys, mentioned, path: Vec::new(), findings: Vec::new() };
+pub(super) fn report(environment: &Environment, reads: &ReadPaths, mentioned: &HashSet<String>) -> Vec<Finding> {
+    let mut search = Search { environment, reads, mentioned, path: Vec::new(), findings: Vec::new() };
     search.node(environment.root, settings_shape(), root_hash());
     search.findings
 }
 
-struct Search<'s> {
-    environment: &'s Environment,
+/// Everything that templates read, by the numbers of paths.
+#[derive(Debug, Default)]
+pub(super) struct ReadPaths {
     whole: PathSet,
     keys: PathSet,
+}
+
+impl ReadPaths {
+    pub(super) fn of(made: &Made) -> Self {
+        let mut paths = Self::default();
+        for read in made.reads.iter().chain(made.units.iter().flat_map(|unit| &unit.reads)) {
+            match read {
+                Read::Whole(path) => paths.whole.insert(*path),
+                Read::Keys(path) => paths.keys.insert(*path),
+            };
+        }
+        paths
+    }
+}
+
+struct Search<'s> {
+    environment: &'s Environment,
+    reads: &'s ReadPaths,
     mentioned: &'s HashSet<String>,
     path: Vec<&'s str>,
     findings: Vec<Finding>,
@@ -37,7 +49,7 @@ struct Search<'s> {
 
 impl<'s> Search<'s> {
     fn node(&mut self, node: NodeId, shape: &Shape, hash: u64) {
-        if self.whole.contains(&hash) {
+        if self.reads.whole.contains(&hash) {
             return;
         }
         let environment: &'s Environment = self.environment;
@@ -46,7 +58,7 @@ impl<'s> Search<'s> {
             Content::Map(entries) if !entries.is_empty() => entries,
             // Lists are read item by item, or asked for their length.
             Content::List(items) if (0..items.len()).any(|at| self.any_read(items[at], step_hash(hash, &at.to_string()))) => return,
-            _ if self.keys.contains(&hash) => return,
+            _ if self.reads.keys.contains(&hash) => return,
             _ => return self.unread(node),
         };
         // Nothing of a map with free keys is read: that is one thing, not one for each key.
@@ -77,7 +89,7 @@ impl<'s> Search<'s> {
             Content::List(items) => items.iter().enumerate().any(|(at, item)| self.any_read(*item, step_hash(hash, &at.to_string()))),
             Content::Scalar { .. } => false,
         };
-        self.whole.contains(&hash) || inside(&self.environment.tree.node(node).content)
+        self.reads.whole.contains(&hash) || inside(&self.environment.tree.node(node).content)
     }
 
     fn unread(&mut self, node: NodeId) {
