@@ -66,7 +66,7 @@ pub(crate) enum CliError {
     Cluster {
         action: String,
         #[source]
-        source: ClusterError,
+        source: Box<ClusterError>,
         #[help]
         help: String,
     },
@@ -75,7 +75,7 @@ pub(crate) enum CliError {
     #[diagnostic(code(provision::apply))]
     Apply {
         #[source]
-        source: ApplyError,
+        source: Box<ApplyError>,
         #[help]
         help: String,
     },
@@ -112,7 +112,7 @@ pub(crate) enum CliError {
         action: &'static str,
         name: String,
         #[source]
-        source: ImageError,
+        source: Box<ImageError>,
         #[help]
         help: String,
     },
@@ -133,7 +133,7 @@ impl CliError {
             }
             Self::Findings { exit, .. } => *exit,
             Self::Refused { .. } => ExitStatus::Refused,
-            Self::Apply { source: ApplyError::NotRecorded { .. }, .. } => ExitStatus::Invalid,
+            Self::Apply { source, .. } if matches!(**source, ApplyError::NotRecorded { .. }) => ExitStatus::Invalid,
             Self::Runtime { .. }
             | Self::Connect { .. }
             | Self::Cluster { .. }
@@ -147,7 +147,7 @@ impl CliError {
     /// Wraps a refusal of the cluster with what to do about it.
     pub(crate) fn cluster(action: impl Into<String>, source: ClusterError) -> Self {
         let help = cluster_help(&source).to_owned();
-        Self::Cluster { action: action.into(), source, help }
+        Self::Cluster { action: action.into(), source: Box::new(source), help }
     }
 }
 
@@ -160,7 +160,7 @@ impl CliError {
             (ApplyError::Secret(_), None) => "the cause above says how to provide it; nothing was changed".to_owned(),
             (_, None) => "run it again; if it stays, report it with the text above".to_owned(),
         };
-        Self::Apply { source, help }
+        Self::Apply { source: Box::new(source), help }
     }
 }
 

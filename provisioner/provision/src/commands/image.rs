@@ -67,7 +67,7 @@ pub(crate) async fn run(command: ImageCommand, global: &GlobalArgs, ui: &mut Ui)
 
 fn failed(action: &'static str, name: &str, source: ImageError) -> CliError {
     let help = source.help().unwrap_or_else(|| "look at the cause above and run it again".to_owned());
-    CliError::Image { action, name: name.to_owned(), source, help }
+    CliError::Image { action, name: name.to_owned(), source: Box::new(source), help }
 }
 
 fn names(what: &WhatArgs, global: &GlobalArgs) -> Result<Vec<String>, CliError> {

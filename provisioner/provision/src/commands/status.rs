@@ -33,9 +33,18 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
         return of_file(file, ui);
     }
     let session = Session::open(global, ui).await?;
-    let mut shown: Vec<ObjectStatus> = status(&session.run, &session.scope).await.map_err(CliError::apply)?;
+    let shown = status(&session.run, &session.scope).await.map_err(CliError::apply)?;
     show(ui, &shown)?;
-    while args.watch {
+    if args.watch {
+        return watch(&session, shown, ui).await;
+    }
+    let all_current = shown.iter().all(|status| status.verdict.health == Health::Current);
+    Ok(if all_current { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// Shows what changes, until Ctrl-C.
+async fn watch(session: &Session, mut shown: Vec<ObjectStatus>, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    loop {
         tokio::select! {
             signal = tokio::signal::ctrl_c() => {
                 signal.map_err(|source| CliError::Output { source })?;
@@ -48,8 +57,6 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
         show(ui, &changed)?;
         shown = now;
     }
-    let all_current = shown.iter().all(|status| status.verdict.health == Health::Current);
-    Ok(if all_current { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
 fn show(ui: &mut Ui, rows: &[ObjectStatus]) -> Result<(), CliError> {
