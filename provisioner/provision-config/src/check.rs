@@ -15,6 +15,9 @@ use crate::{Environment, SchemaFinding, SchemaSubject, Schemas, Sources};
 pub(crate) use facts::Facts;
 pub(crate) use kinds::{group_of, is_cluster_scoped};
 
+/// The kind that defines kinds.
+const DEFINITION: &str = "CustomResourceDefinition";
+
 /// The code of images without digest.
 pub(crate) const NOT_PINNED: &str = "image-not-pinned";
 
@@ -147,7 +150,7 @@ fn schemas(objects: &[DesiredObject], facts: &[&Facts], catalog: &Catalog, probl
         let pointer = found.field.as_ref().map(pointer);
         problems.push(Problem { object: Some(place), pointer, finding: found.finding.clone() });
     };
-    if objects.iter().any(|object| object.manifest.kind() == "CustomResourceDefinition") {
+    if facts.iter().any(|facts| facts.definition) {
         let subjects: Vec<SchemaSubject<'_>> =
             objects.iter().map(|object| SchemaSubject { manifest: &object.manifest, origin: &object.origin }).collect();
         catalog.schemas.check(&subjects).iter().for_each(|found| add(found.subject, found));

@@ -40,6 +40,8 @@ pub(crate) enum Target {
 pub(crate) struct Facts {
     /// Number that stands for its identity and for what others may name inside of it.
     exposed: u64,
+    /// Whether it is a CustomResourceDefinition.
+    pub(crate) definition: bool,
     pub(crate) references: Vec<Reference>,
     /// Labels of the pods that it makes.
     pub(crate) pods: Option<BTreeMap<String, String>>,
@@ -58,8 +60,12 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads an object.
     pub(crate) fn of(manifest: &Manifest, origin: &Origin, catalog: &Catalog) -> Self {
-        let mut facts =
-            Self { exposed: exposed(manifest), schema: catalog.schemas.check(&[SchemaSubject { manifest, origin }]), ..Self::default() };
+        let mut facts = Self {
+            exposed: exposed(manifest),
+            definition: manifest.kind() == super::DEFINITION,
+            schema: catalog.schemas.check(&[SchemaSubject { manifest, origin }]),
+            ..Self::default()
+        };
         facts.secrets(manifest);
         facts.namespace(manifest, catalog);
         let kind = manifest.kind().to_owned();

@@ -42,8 +42,7 @@ impl Checked {
     pub(super) fn of(made: &Made, environment: &Environment, catalog: &Catalog, known: Option<Self>) -> Self {
         let terms = Self::terms(environment);
         // Definitions among the objects decide what others may hold, which facts do not tell.
-        let defines =
-            made.objects.iter().any(|object| object.manifest.value().get("kind").is_some_and(|kind| kind == "CustomResourceDefinition"));
+        let defines = made.units.iter().flat_map(|unit| &unit.facts).any(|facts| facts.definition);
         let (problems, reads) = match known {
             Some(known) => {
                 let holds = made.same_looks && known.terms == terms && !defines;
