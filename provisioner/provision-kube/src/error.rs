@@ -16,6 +16,9 @@ pub(crate) struct Subject {
 const UNREADABLE: [&str; 3] =
     ["failed to create typed patch object", "failed to convert new object", "unable to convert unstructured object"];
 
+/// What admission plugins answer with 403 in the first seconds of a restarted API server, before their caches are filled.
+const NOT_READY: &str = "not yet ready to handle request";
+
 /// Sorts an error answer into what callers tell apart.
 pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
     let name = subject.name.clone();
@@ -27,6 +30,7 @@ pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
         (409, "AlreadyExists") => ClusterError::AlreadyExists { subject: name },
         (409, _) => ClusterError::Conflict { subject: name, message },
         (429, _) => ClusterError::Throttled { message },
+        (403, _) if status.message.contains(NOT_READY) => ClusterError::Server { subject: name, status: 403, message },
         (403, _) if message.contains("exceeded quota") => ClusterError::Quota { subject: name, message },
         (400..=422, _) if admission.iter().any(|mark| message.contains(mark)) => ClusterError::Admission { subject: name, message },
         (403, _) => ClusterError::Forbidden { verb: subject.verb.to_owned(), subject: name, message },
@@ -99,6 +103,7 @@ mod tests {
             (409, "Conflict", "", "Conflict"),
             (403, "Forbidden", "exceeded quota: q, requested: pods=1", "Quota"),
             (403, "Forbidden", "admission webhook \"w\" denied the request: no", "Admission"),
+            (403, "Forbidden", "configmaps \"x\" is forbidden: not yet ready to handle request", "Server"),
             (403, "Forbidden", "User \"u\" cannot patch", "Forbidden"),
             (400, "BadRequest", "strict decoding error: unknown field", "Invalid"),
             (422, "Invalid", "Port: Invalid value: 70000", "Invalid"),
