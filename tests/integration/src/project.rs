@@ -27,13 +27,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Asserts the exit code; shows everything when it is another.
+    /// Asserts the exit code; shows how both outputs end when it is another.
     ///
     /// # Panics
     /// When it is another.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        assert_eq!(self.code, Some(code), "\n--- end of stdout\n{}\n--- end of stderr\n{}", end(&self.stdout), end(&self.stderr));
         self
     }
 
@@ -143,4 +143,10 @@ fn ended(output: &Output, started: Instant) -> Ended {
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         elapsed: started.elapsed(),
     }
+}
+
+/// The last lines of an output: the verdict stands there, and a report that is cut short keeps it.
+fn end(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }
