@@ -1,8 +1,11 @@
 //! Sets of objects that depend on each other: C3 and C6 of the research, by the binary on a real API server.
 
-use integration::{Project, World};
-use provision_apply::Cluster;
-use provision_model::ResourceId;
+use std::time::Duration;
+
+use integration::{Project, World, manifest, until};
+use provision_apply::{Cluster, WriteMode};
+use provision_model::{Manifest, ResourceId};
+use serde_json::json;
 
 /// A definition, a namespace, an object in it and an object of the new kind, in the most awkward order; `PLURAL` and `KIND` are the test's own.
 const SET: &str = r#"
@@ -57,6 +60,36 @@ async fn a_definition_its_objects_and_their_namespace_come_in_one_run() {
     assert!(world.cluster.get(&widget).await.unwrap().is_some());
     project.run(&["down", "--yes"]).expect(0);
     assert!(world.cluster.get(&ResourceId::cluster("", "Namespace", &format!("{namespace}-new"))).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_whose_names_are_taken_is_named_and_what_needs_it_is_skipped() {
+    let world = World::start().await;
+    let namespace = format!("t-taken-{}", std::process::id());
+    let group = format!("{namespace}.example.com");
+    let definition = ResourceId::cluster("apiextensions.k8s.io", "CustomResourceDefinition", &format!("gadgets.{group}"));
+    let holder = manifest(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": definition.name},
+        "spec": {"group": group, "scope": "Namespaced",
+            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "shortNames": ["widget"]},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}));
+    world.cluster.apply(&holder, WriteMode::Persist).await.unwrap();
+    let accepted = |it: &Manifest| it.value()["status"]["conditions"].to_string().contains("Established");
+    until("the other definition is served", || async { world.cluster.get(&definition).await.ok().flatten().filter(accepted) }).await;
+
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
+    project.template(&SET.replace("GROUP", &group).replace("SIZE", "3"));
+    let ended = project.run(&["up", "--yes", "-o", "json"]).expect(1);
+    let last = ended.events().pop().unwrap();
+    let failure = &last["summary"]["failures"][0];
+    assert_eq!(failure["verdict"]["cause"], "conflict", "{last}");
+    assert!(failure["verdict"]["message"].as_str().unwrap().contains("\"widget\" is already in use"), "{last}");
+    assert!(ended.elapsed < Duration::from_secs(10), "{:?}", ended.elapsed);
+    let skipped = last["summary"]["skipped"].to_string();
+    assert!(skipped.contains("/first") && skipped.contains("CustomResourceDefinition/widgets"), "{last}");
+
+    project.run(&["down", "--yes"]).expect(0);
+    world.lab.kubectl(&["delete", "crd", &definition.name]).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
