@@ -27,13 +27,14 @@ pub struct ApplyOptions {
     pub timeout: Option<Duration>,
     /// What happens when another run holds the lock.
     pub lock: LockMode,
-    /// How long a request is tried again while the API server can't be reached or fails by itself.
+    /// How long a request is tried again while the API server can't be reached or fails by itself; a minute by default, which is what the
+    /// replacement of a lone API server takes.
     pub retry: Duration,
 }
 
 impl Default for ApplyOptions {
     fn default() -> Self {
-        Self { kind: GenerationKind::Up, writes: 32, timeout: None, lock: LockMode::Wait, retry: Duration::from_secs(30) }
+        Self { kind: GenerationKind::Up, writes: 32, timeout: None, lock: LockMode::Wait, retry: Duration::from_secs(60) }
     }
 }
 
