@@ -43,12 +43,12 @@ pub enum StepState {
     Done(Value),
     /// It gave up; part of its effect may be there.
     Failed(StepError),
-    /// Its effect may or may not be gone.
-    Undoing,
+    /// Its effect may or may not be gone; what it had handed on, if it was done.
+    Undoing(Option<Value>),
     /// Its effect is gone.
     Undone,
-    /// Its effect can't be taken back.
-    Stuck(StepError),
+    /// Its effect could not be taken back; what it had handed on, if it was done.
+    Stuck(StepError, Option<Value>),
 }
 
 /// An event that can't follow the state the journal had.
@@ -70,16 +70,30 @@ impl StepState {
     /// [`IllegalEvent`] when the event can't follow this state.
     pub fn next(&self, step: &StepName, event: &Event) -> Result<Self, IllegalEvent> {
         Ok(match (self, event) {
-            // A step that crashed or failed is started again by a resume.
-            (Self::Pending | Self::Started | Self::Failed(_) | Self::Undone, Event::Started) => Self::Started,
+            // A step that crashed or failed is started again by a resume; one that is taken back is not.
+            (Self::Pending | Self::Started | Self::Failed(_), Event::Started) => Self::Started,
             (Self::Started, Event::Done { output }) => Self::Done(output.clone()),
             (Self::Started, Event::Failed { error }) => Self::Failed(error.clone()),
-            (Self::Started | Self::Done(_) | Self::Failed(_) | Self::Undoing | Self::Stuck(_), Event::UndoStarted) => Self::Undoing,
-            (Self::Undoing, Event::Undone) => Self::Undone,
-            (Self::Undoing, Event::UndoFailed { error }) => Self::Stuck(error.clone()),
+            (Self::Started | Self::Done(_) | Self::Failed(_) | Self::Undoing(_) | Self::Stuck(..), Event::UndoStarted) => {
+                Self::Undoing(self.output().cloned())
+            }
+            (Self::Undoing(_), Event::Undone) => Self::Undone,
+            (Self::Undoing(output), Event::UndoFailed { error }) => Self::Stuck(error.clone(), output.clone()),
             (state, event) => {
                 return Err(IllegalEvent { step: step.clone(), state: Box::new(state.clone()), event: Box::new(event.clone()) });
             }
         })
+    }
+    /// Returns what the step handed on, as long as its effect is not surely gone.
+    pub fn output(&self) -> Option<&Value> {
+        match self {
+            Self::Done(output) | Self::Undoing(Some(output)) | Self::Stuck(_, Some(output)) => Some(output),
+            Self::Pending | Self::Started | Self::Failed(_) | Self::Undoing(None) | Self::Undone | Self::Stuck(_, None) => None,
+        }
+    }
+
+    /// Tells whether the step is, or was, taken back.
+    pub fn is_undo(&self) -> bool {
+        matches!(self, Self::Undoing(_) | Self::Undone | Self::Stuck(..))
     }
 }

@@ -6,7 +6,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::undo::unwind;
+use crate::undo::{Unwinding, unwind};
 use crate::{
     CancelToken, Event, Evidence, Journal, JournalError, JournalStore, Lane, Outputs, Saga, StepContext, StepError, StepName, StepState,
 };
@@ -16,7 +16,7 @@ use crate::{
 pub enum OnFailure {
     /// Steps that don't come after it go on; all failures are reported together.
     ContinueIndependent,
-    /// Nothing new starts; what was done is undone, newest first.
+    /// Nothing new starts; what was done is undone, newest first. A resume goes on with that; a new attempt needs a new journal.
     Unwind,
 }
 
@@ -71,9 +71,9 @@ pub enum Outcome {
         /// Steps that did not run, each with the failed step that it comes after.
         skipped: Vec<(StepName, StepName)>,
     },
-    /// Someone asked to stop: these steps were not started.
+    /// Someone asked to stop: these steps were not started, or not yet undone.
     Stopped {
-        /// They run when the saga is resumed.
+        /// Their turn comes when the saga is resumed.
         remaining: Vec<StepName>,
         /// Steps that gave up before that.
         failures: Vec<(StepName, StepError)>,
@@ -87,7 +87,7 @@ pub enum Outcome {
     Stuck {
         /// The steps that gave up.
         failures: Vec<(StepName, StepError)>,
-        /// The steps that can't be undone.
+        /// The steps that can't be undone; what they come after stays too.
         stuck: Vec<(StepName, StepError)>,
     },
 }
@@ -115,13 +115,18 @@ pub struct Execution<'e> {
 /// Runs every step that the journal does not call done; the same call resumes after a crash.
 ///
 /// Steps start as soon as all that they come after are done, within the lanes' budgets. A running step is never dropped: when asked to
-/// stop, or when the journal fails, the steps in flight end first.
+/// stop, or when the journal fails, the steps in flight end first. A journal in which anything was undone is only unwound further,
+/// whatever the options say.
 ///
 /// # Errors
 /// [`ExecuteError::Journal`] when the journal can't be read or written.
 pub async fn execute(saga: &Saga, execution: Execution<'_>) -> Result<Outcome, ExecuteError> {
     let journal = Journal::open(execution.journal).await?;
     let mut run = Run::new(saga, journal, &execution);
+    if run.journal.is_unwinding() {
+        let failures = run.journal.failures().to_vec();
+        return run.unwind(failures).await;
+    }
     run.replay();
     let result = run.drive().await;
     run.finish(result).await
@@ -183,9 +188,9 @@ impl<'r> Run<'r> {
                 StepState::Pending
                 | StepState::Started
                 | StepState::Failed(_)
-                | StepState::Undoing
+                | StepState::Undoing(_)
                 | StepState::Undone
-                | StepState::Stuck(_) => {
+                | StepState::Stuck(..) => {
                     self.ready.entry(step.lane).or_default().push_back(place);
                 }
             }
@@ -286,13 +291,13 @@ impl<'r> Run<'r> {
         Ok(())
     }
 
-    async fn finish(mut self, result: Result<(), JournalError>) -> Result<Outcome, ExecuteError> {
+    async fn finish(self, result: Result<(), JournalError>) -> Result<Outcome, ExecuteError> {
         result?;
         let failures: Vec<(StepName, StepError)> =
             self.failures.iter().map(|(place, error)| (self.saga.steps[*place].name.clone(), error.clone())).collect();
-        if self.options.on_failure == OnFailure::Unwind && !failures.is_empty() {
-            let stuck = unwind(self.saga, &mut self.journal, &self.cancel, self.observer).await?;
-            return Ok(if stuck.is_empty() { Outcome::Unwound { failures } } else { Outcome::Stuck { failures, stuck } });
+        // Who asks to stop may have made the step give up: what is done stays, and a resume tries again.
+        if self.options.on_failure == OnFailure::Unwind && !failures.is_empty() && !self.cancel.is_cancelled() {
+            return self.unwind(failures).await;
         }
         let blocked = self.blocked();
         let remaining: Vec<StepName> = (0..self.saga.steps.len())
@@ -311,6 +316,15 @@ impl<'r> Run<'r> {
             (self.observer)(Signal::Skipped(step.clone(), cause.clone()));
         }
         Ok(Outcome::Failed { failures, skipped })
+    }
+
+    async fn unwind(mut self, failures: Vec<(StepName, StepError)>) -> Result<Outcome, ExecuteError> {
+        let Unwinding { stuck, remaining } = unwind(self.saga, &mut self.journal, &self.cancel, self.observer).await?;
+        Ok(match (stuck.is_empty(), remaining.is_empty()) {
+            (true, true) => Outcome::Unwound { failures },
+            (true, false) => Outcome::Stopped { remaining, failures },
+            (false, _) => Outcome::Stuck { failures, stuck },
+        })
     }
 
     /// Maps every step that comes after a failed one, directly or not, to the first such failure.

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Event, IllegalEvent, StepName, StepState};
+use crate::{Event, IllegalEvent, StepError, StepName, StepState};
 
 /// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,7 @@ impl JournalStore for MemoryJournal {
 pub struct Journal<'s> {
     store: &'s dyn JournalStore,
     states: BTreeMap<StepName, StepState>,
+    failures: Vec<(StepName, StepError)>,
 }
 
 impl<'s> Journal<'s> {
@@ -86,16 +87,32 @@ impl<'s> Journal<'s> {
     /// [`JournalError::Store`] when it can't be read, [`JournalError::Illegal`] when its records make no sense.
     pub async fn open(store: &'s dyn JournalStore) -> Result<Self, JournalError> {
         let mut states: BTreeMap<StepName, StepState> = BTreeMap::new();
+        let mut failures = Vec::new();
         for record in store.load().await? {
             let state = states.entry(record.step.clone()).or_default();
             *state = state.next(&record.step, &record.event)?;
+            match record.event {
+                Event::Started => failures.retain(|(step, _)| *step != record.step),
+                Event::Failed { error } => failures.push((record.step, error)),
+                Event::Done { .. } | Event::UndoStarted | Event::Undone | Event::UndoFailed { .. } => {}
+            }
         }
-        Ok(Self { store, states })
+        Ok(Self { store, states, failures })
     }
 
     /// Returns the state of a step.
     pub fn state(&self, step: &StepName) -> &StepState {
         self.states.get(step).unwrap_or(&StepState::Pending)
+    }
+
+    /// Tells whether anything was, or is being, taken back: the saga only unwinds from then on.
+    pub fn is_unwinding(&self) -> bool {
+        self.states.values().any(StepState::is_undo)
+    }
+
+    /// Lists the steps that had given up when the journal was opened, in the order in which they did.
+    pub fn failures(&self) -> &[(StepName, StepError)] {
+        &self.failures
     }
 
     /// Records an event durably, then takes it over.

@@ -6,7 +6,7 @@
 //! | records intent before an effect and the result after it | [`Journal`], [`JournalStore`], [`Event`] |
 //! | runs what is not done yet, several steps at a time, and stops only between steps | [`execute`] |
 //! | goes on after `kill -9`: what the journal says is done is not done again | [`execute`] on the same journal |
-//! | takes back what was done, newest first, when told to | [`OnFailure::Unwind`] |
+//! | takes back what was done, newest first, when told to; goes on with that after `kill -9`, too | [`OnFailure::Unwind`] |
 //!
 //! A step runs *at least* once: it must be repeatable. Steps share data only through the journal, by the outputs of the steps before
 //! them. The engine knows nothing of clusters or databases and depends on nothing of ours.

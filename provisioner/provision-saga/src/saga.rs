@@ -113,7 +113,7 @@ impl Outputs {
 /// What a step is given when it runs.
 #[derive(Debug, Clone)]
 pub struct StepContext {
-    /// Results of the steps it comes after, directly.
+    /// Results of the steps it comes after, directly; for an undo its own step's too.
     pub outputs: Outputs,
     /// Asked to stop: a step that waits may end early with an error; one that writes goes on to its end.
     pub cancel: CancelToken,
@@ -176,6 +176,8 @@ impl Step {
     }
 
     /// Sets how the effect is taken back; it must be repeatable and succeed where there is no effect.
+    ///
+    /// It is given the outputs of its own step and of the steps it comes after, as far as the journal has them.
     #[must_use]
     pub fn undo<F, R>(mut self, undo: F) -> Self
     where
@@ -228,12 +230,14 @@ impl Saga {
         }
         let mut successors = vec![Vec::new(); steps.len()];
         let mut predecessors = vec![Vec::new(); steps.len()];
+        // For each step the last one that was said to come after it: a step may name another twice.
+        let mut last_after = vec![usize::MAX; steps.len()];
         for (place, step) in steps.iter().enumerate() {
             for after in &step.after {
                 let Some(&before) = places.get(after) else {
                     return Err(BuildError::UnknownStep { step: step.name.clone(), after: after.clone() });
                 };
-                if !predecessors[place].contains(&before) {
+                if std::mem::replace(&mut last_after[before], place) != place {
                     predecessors[place].push(before);
                     successors[before].push(place);
                 }

@@ -4,63 +4,73 @@ use crate::{
     CancelToken, Event, Evidence, Journal, JournalError, Observer, Outputs, Saga, Signal, StepContext, StepError, StepName, StepState,
 };
 
-/// Takes back every step that had or may have had an effect, dependents first; returns those that can't be.
+/// What an unwinding came to.
+#[derive(Debug, Default)]
+pub(crate) struct Unwinding {
+    /// Steps that can't be taken back.
+    pub(crate) stuck: Vec<(StepName, StepError)>,
+    /// Steps that are still to be taken back because someone asked to stop.
+    pub(crate) remaining: Vec<StepName>,
+}
+
+/// Takes back every step that had or may have had an effect, dependents first.
+///
+/// What a step that is stuck comes after stays as it is: the step may rest on it.
 pub(crate) async fn unwind(
     saga: &Saga,
     journal: &mut Journal<'_>,
     cancel: &CancelToken,
     observer: Observer<'_>,
-) -> Result<Vec<(StepName, StepError)>, JournalError> {
-    let mut stuck = Vec::new();
+) -> Result<Unwinding, JournalError> {
+    let mut end = Unwinding::default();
+    let mut held = vec![false; saga.steps.len()];
     for place in reverse_order(saga) {
         let step = &saga.steps[place];
-        if step.evidence == Evidence::Journal && matches!(journal.state(&step.name), StepState::Pending | StepState::Undone) {
-            continue;
+        let stays = held[place] || step.undo.is_none() || !may_have_an_effect(step.evidence, journal.state(&step.name));
+        if !stays && cancel.is_cancelled() {
+            end.remaining.push(step.name.clone());
+        } else if !stays && let Some(error) = undo(saga, journal, cancel, place).await? {
+            observer(Signal::Stuck(step.name.clone(), error.clone()));
+            end.stuck.push((step.name.clone(), error));
+            held[place] = true;
+        } else if !stays {
+            observer(Signal::Undone(step.name.clone()));
         }
-        let Some(undo) = &step.undo else { continue };
-        let recorded = step.evidence == Evidence::Journal;
-        if recorded {
-            journal.record(&step.name, Event::UndoStarted).await?;
-        }
-        let context = StepContext { outputs: outputs_of(saga, journal, place), cancel: cancel.clone() };
-        match undo(context).await {
-            Ok(_) => {
-                if recorded {
-                    journal.record(&step.name, Event::Undone).await?;
-                }
-                observer(Signal::Undone(step.name.clone()));
-            }
-            Err(error) => {
-                if recorded {
-                    journal.record(&step.name, Event::UndoFailed { error: error.clone() }).await?;
-                }
-                observer(Signal::Stuck(step.name.clone(), error.clone()));
-                stuck.push((step.name.clone(), error));
-                // What it rests on must stay as long as it is there.
-                break;
-            }
+        if held[place] {
+            saga.predecessors[place].iter().for_each(|&before| held[before] = true);
         }
     }
-    Ok(stuck)
+    Ok(end)
+}
+
+fn may_have_an_effect(evidence: Evidence, state: &StepState) -> bool {
+    evidence == Evidence::World || !matches!(state, StepState::Pending | StepState::Undone)
+}
+
+/// Takes one step back; returns why it can't be.
+async fn undo(saga: &Saga, journal: &mut Journal<'_>, cancel: &CancelToken, place: usize) -> Result<Option<StepError>, JournalError> {
+    let step = &saga.steps[place];
+    let Some(undo) = &step.undo else { return Ok(None) };
+    let recorded = step.evidence == Evidence::Journal;
+    if recorded {
+        journal.record(&step.name, Event::UndoStarted).await?;
+    }
+    let result = undo(StepContext { outputs: outputs_of(saga, journal, place), cancel: cancel.clone() }).await;
+    if recorded {
+        let event = match &result {
+            Ok(_) => Event::Undone,
+            Err(error) => Event::UndoFailed { error: error.clone() },
+        };
+        journal.record(&step.name, event).await?;
+    }
+    Ok(result.err())
 }
 
 /// An undo is given its own step's output and those of the steps before it.
 fn outputs_of(saga: &Saga, journal: &Journal<'_>, place: usize) -> Outputs {
-    let own = std::iter::once(&place);
-    let outputs = saga.predecessors[place]
-        .iter()
-        .chain(own)
-        .filter_map(|&at| match journal.state(&saga.steps[at].name) {
-            StepState::Done(output) => Some((saga.steps[at].name.clone(), output.clone())),
-            StepState::Pending
-            | StepState::Started
-            | StepState::Failed(_)
-            | StepState::Undoing
-            | StepState::Undone
-            | StepState::Stuck(_) => None,
-        })
-        .collect();
-    Outputs(Arc::new(outputs))
+    let places = saga.predecessors[place].iter().chain(std::iter::once(&place));
+    let names = places.map(|&at| &saga.steps[at].name);
+    Outputs(Arc::new(names.filter_map(|name| Some((name.clone(), journal.state(name).output()?.clone()))).collect()))
 }
 
 fn reverse_order(saga: &Saga) -> Vec<usize> {
