@@ -2,12 +2,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Request;
 use http::request::Builder;
+use http_body_util::BodyExt;
+use kube::client::Body;
 use provision_apply::{Access, Cluster, ClusterError, Deletion, Listing, RequestCounts, ServiceAnswer, Watching, WriteMode};
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, FIELD_MANAGER, Manifest, ResourceId};
 use serde_json::{Value, json};
 
 use crate::connect::{ConnectError, Connection, client};
-use crate::error::Subject;
+use crate::error::{Subject, from_kube};
 use crate::list::{list, typed};
 use crate::rights;
 use crate::send::{Counters, Patience, Purpose, Sender};
@@ -65,20 +67,15 @@ impl KubeCluster {
         let collection = path(&resource, id.namespace.as_deref(), None);
         let object = path(&resource, id.namespace.as_deref(), Some(&id.name));
         let subject = subject(verb, &id);
-        let request =
-            build(collection, object).body(manifest.value().to_string().into_bytes()).map_err(|source| other(&subject, source))?;
+        let request = build(collection, object).body(manifest.value().to_string().into_bytes()).map_err(|source| subject.failed(source))?;
         let purpose = if request.uri().query().is_some_and(|query| query.contains("dryRun")) { Purpose::DryRun } else { Purpose::Write };
         let answer = self.sender.patiently(&request, purpose, &subject).await?;
-        typed(answer, &resource).map_err(|source| other(&subject, source))
+        typed(answer, &resource).map_err(|source| subject.failed(source))
     }
 }
 
 fn subject(verb: &'static str, id: &ResourceId) -> Subject {
     Subject { verb, name: id.to_string(), secret: id.kind.group.is_empty() && id.kind.kind == "Secret" }
-}
-
-fn other(subject: &Subject, source: impl std::error::Error + Send + Sync + 'static) -> ClusterError {
-    ClusterError::Other { message: format!("failed to {} {}", subject.verb, subject.name), source: Some(Box::new(source)) }
 }
 
 fn json_body(builder: Builder) -> Builder {
@@ -88,12 +85,16 @@ fn json_body(builder: Builder) -> Builder {
 impl Cluster for KubeCluster {
     async fn identity(&self) -> Result<ClusterIdentity, ClusterError> {
         let subject = Subject { verb: "get", name: "the namespace kube-system".to_owned(), secret: false };
-        let read = |uri: &str| Request::get(uri).body(Vec::new()).map_err(|source| other(&subject, source));
+        let read = |uri: &str| Request::get(uri).body(Vec::new()).map_err(|source| subject.failed(source));
         // Not patiently: whoever starts a run wants to know at once that the cluster is away.
         let version = self.sender.once(&read("/version")?, Purpose::Other, &subject).await?;
         let namespace = self.sender.once(&read("/api/v1/namespaces/kube-system")?, Purpose::Get, &subject).await?;
-        let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(ClusterIdentity { uid: text(&namespace, "/metadata/uid"), version: text(&version, "/gitVersion") })
+        // Without both, two clusters could be taken for one.
+        let text = |value: &Value, pointer: &str| {
+            let message = format!("{} does not answer like a Kubernetes API server: no `{pointer}`", self.sender.server);
+            value.pointer(pointer).and_then(Value::as_str).map(str::to_owned).ok_or(ClusterError::Other { message, source: None })
+        };
+        Ok(ClusterIdentity { uid: text(&namespace, "/metadata/uid")?, version: text(&version, "/gitVersion")? })
     }
 
     async fn api(&self) -> Result<ApiSurface, ClusterError> {
@@ -111,9 +112,9 @@ impl Cluster for KubeCluster {
             result => result?,
         };
         let uri = path(&resource, id.namespace.as_deref(), Some(&id.name));
-        let request = Request::get(uri).body(Vec::new()).map_err(|source| other(&subject, source))?;
+        let request = Request::get(uri).body(Vec::new()).map_err(|source| subject.failed(source))?;
         match self.sender.patiently(&request, Purpose::Get, &subject).await {
-            Ok(value) => typed(value, &resource).map(Some).map_err(|source| other(&subject, source)),
+            Ok(value) => typed(value, &resource).map(Some).map_err(|source| subject.failed(source)),
             Err(ClusterError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -149,7 +150,7 @@ impl Cluster for KubeCluster {
             options["preconditions"] = json!({ "uid": uid });
         }
         let builder = json_body(Request::delete(path(&resource, id.namespace.as_deref(), Some(&id.name))));
-        let request = builder.body(options.to_string().into_bytes()).map_err(|source| other(&subject, source))?;
+        let request = builder.body(options.to_string().into_bytes()).map_err(|source| subject.failed(source))?;
         match self.sender.patiently(&request, Purpose::Write, &subject).await {
             Ok(_) => Ok(Deletion::Accepted),
             Err(ClusterError::NotFound { .. }) => Ok(Deletion::Absent),
@@ -168,7 +169,7 @@ impl Cluster for KubeCluster {
             "/api/v1/namespaces/{namespace}/pods/{}/log?container={container}&previous={previous}&tailLines={lines}&limitBytes=65536",
             pod.name
         );
-        let request = Request::get(uri).body(Vec::new()).map_err(|source| other(&subject, source))?;
+        let request = Request::get(uri).body(Vec::new()).map_err(|source| subject.failed(source))?;
         let text = self.sender.text(&request, Purpose::Other, &subject).await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
@@ -177,7 +178,7 @@ impl Cluster for KubeCluster {
         let subject = subject("send a request through", service);
         let namespace = service.namespace.as_deref().unwrap_or("default");
         let uri = format!("/api/v1/namespaces/{namespace}/services/{}:{port}/proxy/{}", service.name, target.trim_start_matches('/'));
-        let request = Request::get(uri).body(kube::client::Body::empty()).map_err(|source| other(&subject, source))?;
+        let request = Request::get(uri).body(Body::empty()).map_err(|source| subject.failed(source))?;
         self.sender.counters.count(Purpose::Other);
         through_service(&self.sender, request, &subject).await
     }
@@ -194,16 +195,27 @@ impl Cluster for KubeCluster {
 /// Longest part of a body that is kept.
 const BODY: usize = 512;
 
-async fn through_service(sender: &Sender, request: Request<kube::client::Body>, subject: &Subject) -> Result<ServiceAnswer, ClusterError> {
+async fn through_service(sender: &Sender, request: Request<Body>, subject: &Subject) -> Result<ServiceAnswer, ClusterError> {
     let exchange = async {
-        let response = sender.client.send(request).await?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect_bytes().await?;
-        let body = String::from_utf8_lossy(&body[..body.len().min(BODY)]).into_owned();
-        Ok(ServiceAnswer { status, body })
+        let (head, body) = sender.client.send(request).await?.into_parts();
+        let body = beginning(body).await?;
+        Ok(ServiceAnswer { status: head.status.as_u16(), body: String::from_utf8_lossy(&body).into_owned() })
     };
     match tokio::time::timeout(sender.patience.request, exchange).await {
-        Ok(result) => result.map_err(|error| crate::error::from_kube(error, subject, &sender.server)),
+        Ok(result) => result.map_err(|error| from_kube(error, subject, &sender.server)),
         Err(elapsed) => Err(ClusterError::Unreachable { server: sender.server.clone(), source: Box::new(elapsed) }),
     }
+}
+
+/// Reads what is kept of a body and drops the rest: it comes from a service that may never stop sending.
+async fn beginning(mut body: Body) -> Result<Vec<u8>, kube::Error> {
+    let mut kept = Vec::new();
+    while kept.len() < BODY
+        && let Some(frame) = body.frame().await
+    {
+        if let Ok(data) = frame?.into_data() {
+            kept.extend_from_slice(&data[..data.len().min(BODY - kept.len())]);
+        }
+    }
+    Ok(kept)
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 /// Which cluster to talk to, and with which credentials.
 #[derive(Debug, Clone, Default)]
 pub struct Connection {
-    /// Kubeconfig file; the usual search (in-cluster account, then `~/.kube/config`) when `None`.
+    /// Kubeconfig file; the usual search (`KUBECONFIG`, `~/.kube/config`, then the in-cluster account) when `None`.
     pub kubeconfig: Option<PathBuf>,
     /// Context in that file; its current one when `None`.
     pub context: Option<String>,
@@ -57,7 +57,7 @@ async fn configuration(connection: &Connection) -> Result<Config, ConnectError> 
     let place = connection
         .kubeconfig
         .as_ref()
-        .map_or_else(|| "(in-cluster account or ~/.kube/config)".to_owned(), |path| path.display().to_string());
+        .map_or_else(|| "(KUBECONFIG, ~/.kube/config or the in-cluster account)".to_owned(), |path| path.display().to_string());
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ConnectError::Kubeconfig { place: place.clone(), source };
     match &connection.kubeconfig {
         Some(path) => {

@@ -12,6 +12,13 @@ pub(crate) struct Subject {
     pub(crate) secret: bool,
 }
 
+impl Subject {
+    /// Makes the error for a request that can't be built or an answer that can't be read.
+    pub(crate) fn failed(&self, source: impl std::error::Error + Send + Sync + 'static) -> ClusterError {
+        ClusterError::Other { message: format!("failed to {} {}", self.verb, self.name), source: Some(Box::new(source)) }
+    }
+}
+
 /// What the API server says of an object that it can't read.
 const UNREADABLE: [&str; 3] =
     ["failed to create typed patch object", "failed to convert new object", "unable to convert unstructured object"];
@@ -19,11 +26,13 @@ const UNREADABLE: [&str; 3] =
 /// What admission plugins answer with 403 in the first seconds of a restarted API server, before their caches are filled.
 const NOT_READY: &str = "not yet ready to handle request";
 
+/// How the words of webhooks and policies are recognised.
+const ADMISSION: [&str; 4] = ["admission webhook", "denied the request", "ValidatingAdmissionPolicy", "violates PodSecurity"];
+
 /// Sorts an error answer into what callers tell apart.
 pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
     let name = subject.name.clone();
     let message = message_of(status, subject);
-    let admission = ["admission webhook", "denied the request", "ValidatingAdmissionPolicy", "violates PodSecurity"];
     match (status.code, status.reason.as_str()) {
         (401, _) => ClusterError::Unauthorized { message },
         (404, _) => ClusterError::NotFound { subject: name },
@@ -31,8 +40,8 @@ pub(crate) fn classify(status: &Status, subject: &Subject) -> ClusterError {
         (409, _) => ClusterError::Conflict { subject: name, message },
         (429, _) => ClusterError::Throttled { message },
         (403, _) if status.message.contains(NOT_READY) => ClusterError::Server { subject: name, status: 403, message },
-        (403, _) if message.contains("exceeded quota") => ClusterError::Quota { subject: name, message },
-        (400..=422, _) if admission.iter().any(|mark| message.contains(mark)) => ClusterError::Admission { subject: name, message },
+        (403, _) if status.message.contains("exceeded quota") => ClusterError::Quota { subject: name, message },
+        (400..=422, _) if is_admission(status) => ClusterError::Admission { subject: name, message },
         (403, _) => ClusterError::Forbidden { verb: subject.verb.to_owned(), subject: name, message },
         // A precondition on the UID that does not hold comes back as a field that can't change.
         (422, _) if is_about_uid(status) => ClusterError::Conflict { subject: name, message },
@@ -50,14 +59,23 @@ fn is_about_uid(status: &Status) -> bool {
     status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.field == "metadata.uid")
 }
 
+fn is_admission(status: &Status) -> bool {
+    ADMISSION.iter().any(|mark| status.message.contains(mark))
+}
+
 fn message_of(status: &Status, subject: &Subject) -> String {
-    if subject.secret && matches!(status.code, 400 | 413 | 415 | 422 | 500..=599) {
-        return format!(
-            "{} (details withheld: the object holds secret values)",
-            if status.reason.is_empty() { "refused" } else { &status.reason }
-        );
+    // What the server says of the user, the name or its own load never quotes the object; everything else may.
+    let quotes_nothing = matches!(status.code, 401 | 403 | 404 | 409 | 429) && !is_admission(status);
+    if !subject.secret || quotes_nothing {
+        return status.message.clone();
     }
-    status.message.clone()
+    // A webhook is named before it has its say.
+    let said = match status.message.split_once("denied") {
+        Some((who, _)) if is_admission(status) => format!("{who}denied it"),
+        _ if status.reason.is_empty() => "refused".to_owned(),
+        _ => status.reason.clone(),
+    };
+    format!("{said} (details withheld: the object holds secret values)")
 }
 
 fn causes_of(status: &Status, subject: &Subject) -> Vec<(String, String, String)> {
@@ -80,7 +98,7 @@ pub(crate) fn from_kube(error: kube::Error, subject: &Subject, server: &str) -> 
         error @ kube::Error::Auth(_) => {
             ClusterError::Other { message: format!("failed to get credentials for {server}"), source: Some(Box::new(error)) }
         }
-        error => ClusterError::Other { message: format!("failed to {} {}", subject.verb, subject.name), source: Some(Box::new(error)) },
+        error => subject.failed(error),
     }
 }
 
@@ -134,7 +152,30 @@ mod tests {
     #[test]
     fn the_servers_words_about_a_secret_are_not_repeated() {
         let subject = Subject { verb: "apply", name: "Secret/n/x".into(), secret: true };
-        let error = classify(&status(400, "BadRequest", "illegal base64 in canary-value"), &subject);
-        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        for (code, message, expected) in [
+            (400, "illegal base64 in canary-value", "Invalid"),
+            (500, "failed to convert new object (n/x; /v1, Kind=Secret): canary-value", "Invalid"),
+            (500, "failed calling webhook: canary-value", "Server"),
+            (418, "canary-value", "Other"),
+            (403, "admission webhook \"w\" denied the request: canary-value is weak", "Admission"),
+            (422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: canary-value is weak", "Admission"),
+            (403, "secrets \"x\" is forbidden: exceeded quota: q", "Quota"),
+        ] {
+            let error = classify(&status(code, "Reason", message), &subject);
+            assert!(format!("{error:?}").starts_with(expected), "{message}: {error:?}");
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn who_refuses_a_secret_is_still_named() {
+        let subject = Subject { verb: "apply", name: "Secret/n/x".into(), secret: true };
+        for (message, who) in [
+            ("admission webhook \"w\" denied the request: canary", "admission webhook \"w\" denied it"),
+            ("User \"u\" cannot patch resource \"secrets\"", "User \"u\" cannot patch"),
+        ] {
+            let error = classify(&status(403, "Forbidden", message), &subject).to_string();
+            assert!(error.contains(who), "{error}");
+        }
     }
 }

@@ -54,10 +54,7 @@ async fn ask(sender: &Sender, plural: &str, review: &Value) -> Result<Value, Clu
     let request = Request::post(format!("/apis/authorization.k8s.io/v1/{plural}"))
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(review.to_string().into_bytes())
-        .map_err(|source| ClusterError::Other {
-            message: "failed to ask for the user's rights".to_owned(),
-            source: Some(Box::new(source)),
-        })?;
+        .map_err(|source| subject.failed(source))?;
     sender.patiently(&request, Purpose::Other, &subject).await
 }
 

@@ -14,11 +14,8 @@ pub(crate) async fn discover(sender: &Sender) -> Result<ApiSurface, ClusterError
     let mut resources = Vec::new();
     for path in ["/api", "/apis"] {
         let request = Request::get(path).header(http::header::ACCEPT, AGGREGATED).body(Vec::new());
-        let request = request.map_err(|source| ClusterError::Other {
-            message: "failed to ask for the served kinds".to_owned(),
-            source: Some(Box::new(source)),
-        })?;
-        let answer = sender.once(&request, Purpose::Other, &subject).await?;
+        let request = request.map_err(|source| subject.failed(source))?;
+        let answer = sender.patiently(&request, Purpose::Other, &subject).await?;
         let list: APIGroupDiscoveryList = serde_json::from_value(answer).map_err(|source| ClusterError::Other {
             message: "the API server's list of served kinds can't be read; version 1.26 or later is needed".to_owned(),
             source: Some(Box::new(source)),

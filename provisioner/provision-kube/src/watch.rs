@@ -8,6 +8,10 @@ use crate::error::{Subject, classify, from_kube};
 use crate::list::{subject_name, typed};
 use crate::send::{Purpose, Sender};
 
+/// How long the server serves one watch, in seconds. A connection that went silent is given up 5 s later, so this bounds for how long a
+/// run can wait for an event that will never come; the watch is then resumed where it was.
+const PERIOD: u32 = 30;
+
 /// Watches a kind; the client library resumes it, lists anew when it must, and pauses between failures.
 pub(crate) fn watch(sender: &Sender, resource: &ApiResource, namespace: Option<&str>) -> Watching {
     sender.counters.count(Purpose::Watch);
@@ -18,13 +22,14 @@ pub(crate) fn watch(sender: &Sender, resource: &ApiResource, namespace: Option<&
         kind: resource.kind.kind.clone(),
         plural: resource.plural.clone(),
     };
-    let api: Api<DynamicObject> = match namespace {
+    let api: Api<DynamicObject> = match namespace.filter(|_| resource.namespaced) {
         Some(namespace) => Api::namespaced_with(sender.client.clone(), namespace, &kind),
         None => Api::all_with(sender.client.clone(), &kind),
     };
     let subject = Subject { verb: "watch", name: subject_name(resource, namespace), secret: false };
     let (resource, server) = (resource.clone(), sender.server.clone());
-    watcher(api, watcher::Config::default()).default_backoff().map(move |event| translate(event, &resource, &subject, &server)).boxed()
+    let events = watcher(api, watcher::Config::default().timeout(PERIOD)).default_backoff();
+    events.map(move |event| translate(event, &resource, &subject, &server)).boxed()
 }
 
 fn translate(
