@@ -4,9 +4,10 @@ mod facts;
 mod kinds;
 mod references;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 
-use provision_model::{DesiredObject, FieldPath, FieldSegment, Finding, Manifest, Severity};
+use provision_model::{DesiredObject, FieldPath, FieldSegment, Finding, FindingCode, Manifest, Severity};
 use serde_json::Value as Json;
 
 use crate::tree::{ReadRules, Tree, read_documents};
@@ -49,6 +50,50 @@ pub(crate) struct Problem {
     /// JSON pointer into the object.
     pub(crate) pointer: Option<String>,
     pub(crate) finding: Finding,
+    /// Whether the same message at another place speaks of the same thing: then it is said once.
+    pub(crate) shared: bool,
+}
+
+/// Takes the findings out of problems that are located: one for each missing thing, with its first place in front, the others behind it
+/// and their number in the message.
+pub(crate) fn into_findings(problems: Vec<Problem>) -> Vec<Finding> {
+    let mut findings: Vec<(Finding, usize)> = Vec::with_capacity(problems.len());
+    let mut known: HashMap<(FindingCode, String), usize> = HashMap::new();
+    for Problem { mut finding, shared, .. } in problems {
+        if shared {
+            match known.entry((finding.code.clone(), finding.message.clone())) {
+                Entry::Vacant(new) => {
+                    new.insert(findings.len());
+                }
+                Entry::Occupied(first) => {
+                    let (first, others) = &mut findings[*first.get()];
+                    // A Service without pods is worse than a budget without pods: the worst place stands in front.
+                    let worse = finding.severity > first.severity;
+                    if worse {
+                        std::mem::swap(first, &mut finding);
+                    }
+                    // Behind the place itself stand the values that the field is made of: those of the first place are enough.
+                    for place in finding.origins.into_iter().take(if worse { usize::MAX } else { 1 }) {
+                        if !first.origins.contains(&place) {
+                            first.origins.push(place);
+                        }
+                    }
+                    *others += 1;
+                    continue;
+                }
+            }
+        }
+        findings.push((finding, 0));
+    }
+    let counted = |(mut finding, others): (Finding, usize)| {
+        match others {
+            0 => {}
+            1 => finding.message.push_str(" (and at 1 other place)"),
+            _ => finding.message.push_str(&format!(" (and at {others} other places)")),
+        }
+        finding
+    };
+    findings.into_iter().map(counted).collect()
 }
 
 /// Reads the CustomResourceDefinitions below `templates/crds/`.
@@ -66,7 +111,7 @@ pub(crate) fn crds_of_sources(sources: &Sources, findings: &mut Vec<Finding>) ->
 
 /// Checks all objects together; the facts stand in the same order as the objects.
 pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: &Environment, catalog: &Catalog) -> Vec<Problem> {
-    let alone = |finding: &Finding| Problem { object: None, pointer: None, finding: finding.clone() };
+    let alone = |finding: &Finding| Problem { object: None, pointer: None, finding: finding.clone(), shared: false };
     let mut problems: Vec<Problem> = catalog.findings.iter().map(alone).collect();
     let keys: Vec<Key<'_>> = objects.iter().map(|object| key(&object.manifest)).collect();
     let index = index(objects, &keys, &mut problems);
@@ -76,6 +121,7 @@ pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: 
             object: Some(place),
             pointer: Some(pointer.clone()),
             finding: finding.clone().on(objects[place].id()),
+            shared: false,
         }));
         images(place, facts, &objects[place], environment, &mut problems);
     }
@@ -128,7 +174,7 @@ fn index<'o>(objects: &[DesiredObject], keys: &[Key<'o>], problems: &mut Vec<Pro
         };
         let finding = Finding::fatal("duplicate-object", format!("{id} is rendered twice{versions}"));
         let finding = finding.on(id).at(object.origin.clone()).at(first.origin.clone());
-        problems.push(Problem { object: Some(place), pointer: None, finding });
+        problems.push(Problem { object: Some(place), pointer: None, finding, shared: false });
     }
     index
 }
@@ -140,7 +186,7 @@ fn images(place: usize, facts: &Facts, object: &DesiredObject, environment: &Env
         let mut finding =
             Finding::new(severity, NOT_PINNED, format!("the image `{image}` has no digest, so it may change under the same name"));
         finding.help = Some("pin it in the environment's lock file with `provision image push`".to_owned());
-        problems.push(Problem { object: Some(place), pointer: Some(pointer.clone()), finding: finding.on(object.id()) });
+        problems.push(Problem { object: Some(place), pointer: Some(pointer.clone()), finding: finding.on(object.id()), shared: true });
     }
 }
 
@@ -148,7 +194,7 @@ fn images(place: usize, facts: &Facts, object: &DesiredObject, environment: &Env
 fn schemas(objects: &[DesiredObject], facts: &[&Facts], catalog: &Catalog, problems: &mut Vec<Problem>) {
     let mut add = |place: usize, found: &SchemaFinding| {
         let pointer = found.field.as_ref().map(pointer);
-        problems.push(Problem { object: Some(place), pointer, finding: found.finding.clone() });
+        problems.push(Problem { object: Some(place), pointer, finding: found.finding.clone(), shared: false });
     };
     if facts.iter().any(|facts| facts.definition) {
         let subjects: Vec<SchemaSubject<'_>> =

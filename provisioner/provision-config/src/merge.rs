@@ -26,18 +26,13 @@ impl Merge<'_> {
     fn both(&mut self, base: NodeId, over: NodeId, shape: Option<&Shape>, path: &str) -> NodeId {
         let (below, above) = (self.tree.node(base).clone(), self.tree.node(over).clone());
         let content = match (below.content, above.content) {
-            (_, content) if above.tag == Some(MergeTag::Replace) => {
-                if let Content::Map(entries) = &content {
-                    self.alone_entries(entries, path);
-                }
-                content
-            }
+            (_, content) if above.tag == Some(MergeTag::Replace) => self.whole(content, path),
             (Content::Map(below), Content::Map(above)) => self.maps(below, above, shape, path),
             (Content::List(below), Content::List(above)) => match shape.map(Shape::inner) {
                 Some(Shape::List { merge_key: Some(key), item }) => self.keyed_lists((below, above), key, item, path),
-                _ => Content::List(above),
+                _ => self.whole(Content::List(above), path),
             },
-            (_, content) => content,
+            (_, content) => self.whole(content, path),
         };
         self.tree.add(Node { content, place: above.place, tag: None, overridden: Some(base) })
     }
@@ -111,25 +106,30 @@ impl Merge<'_> {
 
     /// Reports every tag below a node that no lower layer has.
     fn alone(&mut self, node: NodeId, path: &str) {
-        match self.tree.node(node).content.clone() {
-            Content::Map(entries) => self.alone_entries(&entries, path),
-            Content::List(items) => items.into_iter().for_each(|item| match self.tree.node(item).tag {
-                Some(tag) => self.no_item(item, tag, path),
-                None => self.alone(item, path),
+        let content = self.tree.node(node).content.clone();
+        self.whole(content, path);
+    }
+
+    /// Takes a content as it is: in it there is nothing to delete or replace.
+    fn whole(&mut self, content: Content, path: &str) -> Content {
+        match &content {
+            Content::Map(entries) => {
+                for entry in entries {
+                    let inner = path::join(path, &entry.key);
+                    match self.tree.node(entry.value).tag {
+                        Some(MergeTag::Delete) => self.nothing_there(entry, &inner, "delete", None),
+                        Some(MergeTag::Replace) => self.nothing_there(entry, &inner, "replace", None),
+                        None => self.alone(entry.value, &inner),
+                    }
+                }
+            }
+            Content::List(items) => items.iter().for_each(|item| match self.tree.node(*item).tag {
+                Some(tag) => self.no_item(*item, tag, path),
+                None => self.alone(*item, path),
             }),
             Content::Scalar { .. } => {}
         }
-    }
-
-    fn alone_entries(&mut self, entries: &[Entry], path: &str) {
-        for entry in entries {
-            let inner = path::join(path, &entry.key);
-            match self.tree.node(entry.value).tag {
-                Some(MergeTag::Delete) => self.nothing_there(entry, &inner, "delete", None),
-                Some(MergeTag::Replace) => self.nothing_there(entry, &inner, "replace", None),
-                None => self.alone(entry.value, &inner),
-            }
-        }
+        content
     }
 }
 

@@ -114,7 +114,7 @@ impl Renderer {
         let checked = Checked::of(&made, environment, &catalog, known);
         let mut problems = checked.problems.clone();
         workshop.locate(&mut problems, &made);
-        let mut findings: Vec<Finding> = problems.into_iter().map(|problem| problem.finding).collect();
+        let mut findings = check::into_findings(problems);
         findings.extend(unused::report(environment, &checked.reads, &self.templates.mentioned));
         // An image without digest stops an apply, not a look at what would be rendered.
         let stops = |finding: &Finding| finding.severity == Severity::Fatal && finding.code.0 != check::NOT_PINNED;

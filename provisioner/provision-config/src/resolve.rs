@@ -2,6 +2,7 @@
 
 mod overrides;
 
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -72,7 +73,9 @@ pub struct Layered {
 /// # Errors
 /// [`ConfigErrors`] with every problem of every layer.
 pub fn resolve(sources: &Sources, selection: &Selection) -> Result<Environment, ConfigErrors> {
-    let sources = &sources.with_file(overrides::FILE, &selection.sets.join("\n"));
+    // One line for each override, so that places in them keep their meaning.
+    let sets: Vec<String> = selection.sets.iter().map(|set| set.replace('\n', " ")).collect();
+    let sources = &sources.with_file(overrides::FILE, &sets.join("\n"));
     let (name, region) = names(sources, selection).map_err(|finding| ConfigErrors::one(sources, *finding))?;
     let release =
         ReleaseName::of(&name, region.as_ref()).map_err(|e| ConfigErrors::one(sources, Finding::fatal("invalid-name", e.to_string())))?;
@@ -171,8 +174,10 @@ impl Layers {
         }
         let mut walk = Walk::new(&self.tree, &self.roots, missing_allowed(false));
         let value = walk.value(self.merged, shape, "");
-        // The rest was found in the layer itself, where overridden values are seen too.
-        findings.extend(walk.findings.into_iter().filter(|finding| finding.code.0 == "missing-key"));
+        // Most was found in the layer itself already, where overridden values are seen too; what only layers together show was not.
+        let known: HashSet<_> = findings.iter().map(|finding| (finding.origins.first().cloned(), finding.code.clone())).collect();
+        let new = |finding: &Finding| !known.contains(&(finding.origins.first().cloned(), finding.code.clone()));
+        findings.extend(walk.findings.into_iter().filter(new));
         value
     }
 }

@@ -32,6 +32,22 @@ pub(crate) enum Target {
     Pods { labels: BTreeMap<String, String>, strict: bool },
     /// A port of a Service.
     ServicePort { service: String, namespace: Option<String>, port: Json },
+    /// A named port of the pods that a Service selects.
+    PodPort { labels: BTreeMap<String, String>, port: PortName },
+}
+
+/// A named port of a container, with its protocol; both must fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PortName {
+    pub(crate) name: String,
+    pub(crate) protocol: String,
+}
+
+impl PortName {
+    fn of(name: &str, port: &Json) -> Self {
+        let protocol = port.get("protocol").and_then(Json::as_str).unwrap_or("TCP");
+        Self { name: name.to_owned(), protocol: protocol.to_owned() }
+    }
 }
 
 /// What an object is and needs, read once when it is rendered.
@@ -45,6 +61,8 @@ pub(crate) struct Facts {
     pub(crate) references: Vec<Reference>,
     /// Labels of the pods that it makes.
     pub(crate) pods: Option<BTreeMap<String, String>>,
+    /// Named ports of their containers.
+    pub(crate) ports: Vec<PortName>,
     /// Secrets that something else makes because of it.
     pub(crate) makes_secrets: Vec<String>,
     /// Images of its containers with their pointers.
@@ -77,8 +95,11 @@ impl Facts {
                 facts.own_selector(manifest);
             }
             ("batch", "CronJob") => facts.pod_template(manifest, "/spec/jobTemplate/spec/template"),
-            ("", "Pod") => facts.pod(manifest.value(), ""),
-            ("", "Service") => facts.selector(manifest.value().pointer("/spec/selector"), "/spec/selector", true),
+            ("", "Pod") => {
+                facts.pod(manifest.value(), "");
+                facts.mounts_without_volume(&[]);
+            }
+            ("", "Service") => facts.service(manifest),
             ("autoscaling", "HorizontalPodAutoscaler") => {
                 let text = |field: &str| manifest.text(&format!("/spec/scaleTargetRef/{field}")).unwrap_or_default().to_owned();
                 let group = text("apiVersion").rsplit_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default();

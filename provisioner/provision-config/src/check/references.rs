@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use provision_model::{DesiredObject, Finding, ResourceId, Severity};
 use serde_json::Value as Json;
 
-use super::facts::{Reference, Target};
+use super::facts::{Facts, PortName, Reference, Target};
 use super::{Key, Problem, Set, group_of, is_cluster_scoped};
 use crate::Environment;
-use crate::suggest::nearest;
+use crate::suggest::{listed, nearest};
 
 /// Kinds that clusters usually bring; a missing one is only worth a warning.
 const USUALLY_PROVIDED: [&str; 10] = [
@@ -24,11 +24,13 @@ const USUALLY_PROVIDED: [&str; 10] = [
 
 /// Checks that everything that objects name is in the set or provided by the cluster.
 pub(super) fn check(set: &Set<'_>, environment: &Environment, problems: &mut Vec<Problem>) {
-    let world = World::new(set, environment);
+    let (world, unreadable) = World::new(set, environment);
+    problems.extend(unreadable.into_iter().map(|finding| Problem { object: None, pointer: None, finding, shared: false }));
     for (place, (object, facts)) in set.objects.iter().zip(set.facts).enumerate() {
         for reference in facts.references.iter().filter(|reference| !reference.optional) {
             if let Some(finding) = world.check(set.keys[place].2, reference) {
-                problems.push(Problem { object: Some(place), pointer: Some(reference.pointer.clone()), finding: finding.on(object.id()) });
+                let pointer = Some(reference.pointer.clone());
+                problems.push(Problem { object: Some(place), pointer, finding: finding.on(object.id()), shared: true });
             }
         }
         for dependency in &object.depends_on {
@@ -38,13 +40,10 @@ pub(super) fn check(set: &Set<'_>, environment: &Environment, problems: &mut Vec
                 && !world.provided.contains(target)
             {
                 let names = set.index.keys().filter(|(_, other, _, _)| *other == kind).map(|(_, _, _, name)| *name);
-                let mut finding = Finding::fatal(
-                    "dangling-reference",
-                    format!("{} depends on {}, which is not rendered", object.id(), dependency.target),
-                );
-                finding.help = nearest(&dependency.target.name, names).map(|near| format!("did you mean `{near}`?"));
+                let mut finding = Finding::fatal("dangling-reference", format!("{target} is depended on, but not rendered"));
+                finding.help = nearest(&target.name, names).map(|near| format!("did you mean `{near}`?"));
                 let finding = finding.on(object.id()).at(dependency.origin.clone());
-                problems.push(Problem { object: Some(place), pointer: None, finding });
+                problems.push(Problem { object: Some(place), pointer: None, finding, shared: true });
             }
         }
     }
@@ -55,27 +54,40 @@ type Labels = BTreeMap<String, String>;
 struct World<'w> {
     objects: &'w [DesiredObject],
     index: &'w HashMap<Key<'w>, usize>,
-    /// Labels of pods, by namespace and each of their labels.
-    pods: HashMap<(&'w str, &'w str, &'w str), Vec<&'w Labels>>,
+    /// What makes pods, by namespace and each label of the pods.
+    pods: HashMap<(&'w str, &'w str, &'w str), Vec<&'w Facts>>,
     /// Secrets that others make, by namespace and name.
     made: HashSet<(&'w str, &'w str)>,
     provided: HashSet<ResourceId>,
 }
 
 impl<'w> World<'w> {
-    fn new(set: &Set<'w>, environment: &Environment) -> Self {
-        let mut pods: HashMap<(&str, &str, &str), Vec<&Labels>> = HashMap::new();
+    /// Gathers what there is; the findings name what `provided.objects` says and can't be read.
+    fn new(set: &Set<'w>, environment: &Environment) -> (Self, Vec<Finding>) {
+        let mut pods: HashMap<(&str, &str, &str), Vec<&Facts>> = HashMap::new();
         let mut made = HashSet::new();
         for (own, facts) in set.keys.iter().zip(set.facts) {
             let namespace = own.2;
             for (key, value) in facts.pods.iter().flatten() {
-                pods.entry((namespace, key, value)).or_default().extend(&facts.pods);
+                pods.entry((namespace, key, value)).or_default().push(*facts);
             }
             made.extend(facts.makes_secrets.iter().map(|name| (namespace, name.as_str())));
         }
         let home = &environment.settings.platform.namespace;
-        let provided = environment.settings.provided.objects.iter().filter_map(|text| provided(text, home)).collect();
-        Self { objects: set.objects, index: set.index, pods, made, provided }
+        let (mut known, mut unreadable) = (HashSet::new(), Vec::new());
+        for (at, text) in environment.settings.provided.objects.iter().enumerate() {
+            match provided(text, home) {
+                Some(id) => {
+                    known.insert(id);
+                }
+                None => {
+                    let mut finding = Finding::fatal("bad-object", format!("`{text}` names no object"));
+                    finding.origins.extend(environment.origin_of(&format!("provided.objects[{at}]")));
+                    unreadable.push(finding.help("write `Kind/name`, `Kind/namespace/name` or `Kind.group/namespace/name`"));
+                }
+            }
+        }
+        (Self { objects: set.objects, index: set.index, pods, made, provided: known }, unreadable)
     }
 
     fn check(&self, own: &str, reference: &Reference) -> Option<Finding> {
@@ -88,6 +100,7 @@ impl<'w> World<'w> {
             Target::Key { kind, name, key } => self.key(kind, own, name, key),
             Target::Pods { labels, strict } => self.pods(labels, own, *strict),
             Target::ServicePort { service, namespace, port } => self.port(namespace.as_deref().unwrap_or(own), service, port),
+            Target::PodPort { labels, port } => self.pod_port(labels, own, port),
         }
     }
 
@@ -130,10 +143,15 @@ impl<'w> World<'w> {
         Some(finding)
     }
 
+    /// Walks what makes pods with all of these labels.
+    fn selected<'s>(&'s self, labels: &'s Labels, namespace: &'s str) -> impl Iterator<Item = &'w Facts> + 's {
+        let first = labels.first_key_value().and_then(|(key, value)| self.pods.get(&(namespace, key.as_str(), value.as_str())));
+        let fits = |facts: &&&'w Facts| facts.pods.iter().all(|own| labels.iter().all(|(key, value)| own.get(key) == Some(value)));
+        first.into_iter().flatten().filter(fits).copied()
+    }
+
     fn pods(&self, labels: &Labels, namespace: &str, strict: bool) -> Option<Finding> {
-        let (key, value) = labels.first_key_value()?;
-        let candidates = self.pods.get(&(namespace, key, value)).map(Vec::as_slice).unwrap_or_default();
-        if candidates.iter().any(|own| labels.iter().all(|(key, value)| own.get(key) == Some(value))) {
+        if self.selected(labels, namespace).next().is_some() {
             return None;
         }
         let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -148,6 +166,29 @@ impl<'w> World<'w> {
         Some(finding)
     }
 
+    /// Checks that a selected pod has the port; when no pod is selected at all, the selector's own finding says so.
+    fn pod_port(&self, labels: &Labels, namespace: &str, port: &PortName) -> Option<Finding> {
+        self.selected(labels, namespace).next()?;
+        let known = || self.selected(labels, namespace).flat_map(|facts| &facts.ports);
+        if known().any(|own| own == port) {
+            return None;
+        }
+        let text: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let PortName { name, protocol } = port;
+        let message = format!("no container of the pods with {} in `{namespace}` has a {protocol} port named `{name}`", text.join(", "));
+        let near = nearest(name, known().map(|own| own.name.as_str()).filter(|own| own != name));
+        let mut finding = Finding::fatal("dangling-reference", message);
+        finding.help = Some(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known().next().is_none() => "the containers name no ports".to_owned(),
+            None => {
+                let list: Vec<String> = known().map(|own| format!("{} ({})", own.name, own.protocol)).collect();
+                format!("the containers have {}", listed(list.iter().map(String::as_str)))
+            }
+        });
+        Some(finding)
+    }
+
     fn port(&self, namespace: &str, service: &str, port: &Json) -> Option<Finding> {
         let object = self.find("Service", namespace, service)?;
         let ports = object.manifest.value().pointer("/spec/ports").and_then(Json::as_array)?;
@@ -159,7 +200,7 @@ impl<'w> World<'w> {
     }
 }
 
-/// Reads `Kind/name` or `Kind/namespace/name`.
+/// Reads `Kind/name` or `Kind/namespace/name`, each with `Kind.group` too.
 fn provided(text: &str, home: &str) -> Option<ResourceId> {
     let parts: Vec<&str> = text.split('/').collect();
     let (kind, namespace, name) = match parts.as_slice() {
@@ -168,6 +209,9 @@ fn provided(text: &str, home: &str) -> Option<ResourceId> {
         _ => return None,
     };
     let (kind, group) = kind.split_once('.').unwrap_or((kind, group_of(kind)));
+    if [kind, namespace, name].contains(&"") {
+        return None;
+    }
     Some(if is_cluster_scoped(kind) {
         ResourceId::cluster(group, kind, name)
     } else {

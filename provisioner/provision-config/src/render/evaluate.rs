@@ -4,8 +4,8 @@ use minijinja::value::Value;
 use provision_model::{Finding, Origin};
 use serde_json::{Map, Value as Json};
 
-use super::machine::{Failure, Machine, Scope, to_json};
-use super::template::{Body, Key, Scalar, Template, TemplateMap, Templates};
+use super::machine::{Binding, Failure, Machine, Scope, to_json};
+use super::template::{Body, Key, Loop, Scalar, Template, TemplateMap, Templates};
 use super::tracked::{Recorder, Tracked, from_json};
 use crate::Sources;
 use crate::tree::Place;
@@ -48,8 +48,8 @@ pub(crate) enum Element {
     Entry(Arc<str>, Arc<Tracked>),
     /// A container inside the settings.
     Tracked(Arc<Tracked>),
-    /// Anything else.
-    Plain(Value),
+    /// Anything else, with the paths that were read to compute it.
+    Plain(Value, Vec<String>),
 }
 
 impl Evaluation<'_, '_> {
@@ -63,10 +63,7 @@ impl Evaluation<'_, '_> {
             self.item(map, scope, out);
             return;
         };
-        let elements = self.elements(&repeat.items, scope);
-        let count = elements.len();
-        for (index, element) in elements.into_iter().enumerate() {
-            let scope = self.bind(&repeat.names, element, (index, count), scope);
+        for scope in self.repeated(repeat, scope) {
             self.item(map, &scope, out);
         }
     }
@@ -155,10 +152,7 @@ impl Evaluation<'_, '_> {
         match template {
             Template::Map(map) => match &map.repeat {
                 Some(repeat) => {
-                    let elements = self.elements(&repeat.items, scope);
-                    let count = elements.len();
-                    for (index, element) in elements.into_iter().enumerate() {
-                        let scope = self.bind(&repeat.names, element, (index, count), scope);
+                    for scope in self.repeated(repeat, scope) {
                         if let Some(scope) = self.inner_scope(map, &scope) {
                             results.extend(self.body(&map.body, &scope));
                         }
@@ -205,71 +199,80 @@ impl Evaluation<'_, '_> {
 
     fn fragment_scope(&mut self, with: &[(String, Template)], scope: &Arc<Scope>) -> Arc<Scope> {
         let globals = self.globals.clone();
-        let names = with.iter().filter_map(|(name, template)| Some((Arc::from(name.as_str()), self.bound(template, scope)?))).collect();
-        Arc::new(Scope { names, parent: Some(globals) })
+        let names = with.iter().filter_map(|(name, template)| self.bound(name, template, scope)).collect();
+        self.scope(names, Some(globals))
+    }
+
+    fn scope(&self, names: Vec<Binding>, parent: Option<Arc<Scope>>) -> Arc<Scope> {
+        Arc::new(Scope { names, parent, recorder: self.recorder.clone() })
     }
 
     /// Evaluates names one after another; each sees those before it.
     fn named(&mut self, lets: &[(String, Template)], scope: &Arc<Scope>, parent: Option<Arc<Scope>>) -> Arc<Scope> {
-        let mut current = Arc::new(Scope { names: Vec::new(), parent });
+        let mut current = self.scope(Vec::new(), parent);
         for (name, template) in lets {
-            if let Some(value) = self.bound(template, if current.names.is_empty() { scope } else { &current }) {
+            if let Some(binding) = self.bound(name, template, if current.names.is_empty() { scope } else { &current }) {
                 let mut names = current.names.clone();
-                names.push((Arc::from(name.as_str()), value));
-                current = Arc::new(Scope { names, parent: current.parent.clone() });
+                names.push(binding);
+                current = self.scope(names, current.parent.clone());
             }
         }
         current
     }
 
     /// Evaluates what a name stands for; one expression keeps its tracked form.
-    fn bound(&mut self, template: &Template, scope: &Arc<Scope>) -> Option<Value> {
-        match template {
-            Template::Scalar(scalar) => self.scalar(scalar, scope),
+    fn bound(&mut self, name: &str, template: &Template, scope: &Arc<Scope>) -> Option<Binding> {
+        let (value, paths) = match template {
+            Template::Scalar(scalar) => self.scalar_with_paths(scalar, scope)?,
             other => {
-                let trace = self.trace.take();
+                let own = self.trace.is_some().then(Trace::default);
+                let trace = std::mem::replace(&mut self.trace, own);
                 let value = self.value(other, scope);
-                self.trace = trace;
-                Some(value.map_or_else(|| Value::from(()), |json| from_json(&json)))
+                let inside = std::mem::replace(&mut self.trace, trace);
+                let paths = inside.into_iter().flat_map(|trace| trace.fields).flat_map(|field| field.reads).collect();
+                (value.map_or_else(|| Value::from(()), |json| from_json(&json)), paths)
             }
-        }
+        };
+        Some(Binding { name: Arc::from(name), value, paths })
+    }
+
+    /// Lists the scopes of a `$for`, one for each element.
+    fn repeated(&mut self, repeat: &Loop, scope: &Arc<Scope>) -> Vec<Arc<Scope>> {
+        let elements = self.elements(&repeat.items, scope);
+        let count = elements.len();
+        elements.into_iter().enumerate().map(|(index, element)| self.bind(&repeat.names, element, (index, count), scope)).collect()
     }
 
     /// Binds one element; a map's entries stand as `key` and `value`.
     pub(crate) fn bind(&self, names: &[String], element: Element, (index, count): (usize, usize), scope: &Arc<Scope>) -> Arc<Scope> {
-        let mut bound: Vec<(Arc<str>, Value)> = Vec::with_capacity(3);
-        let first: Arc<str> = Arc::from(names.first().map_or("", String::as_str));
-        match (element, names.get(1)) {
-            (Element::Entry(key, value), None) => {
-                let value = Value::from_dyn_object(value.rebound(&self.recorder));
-                bound.push((first, Value::from_pairs([("key", Value::from(key)), ("value", value)])));
+        let tracked = |value: Arc<Tracked>| Value::from_dyn_object(value.rebound(&self.recorder));
+        let (values, paths) = match (element, names.len() > 1) {
+            (Element::Entry(key, value), false) => {
+                (vec![Value::from_pairs([("key", Value::from(key)), ("value", tracked(value))])], Vec::new())
             }
-            (Element::Entry(key, value), Some(second)) => {
-                bound.push((first, Value::from(key)));
-                bound.push((Arc::from(second.as_str()), Value::from_dyn_object(value.rebound(&self.recorder))));
-            }
-            (Element::Tracked(value), _) => bound.push((first, Value::from_dyn_object(value.rebound(&self.recorder)))),
-            (Element::Plain(value), None) => bound.push((first, value)),
-            (Element::Plain(value), Some(second)) => {
-                bound.push((first, value.get_attr("key").unwrap_or_default()));
-                bound.push((Arc::from(second.as_str()), value.get_attr("value").unwrap_or_default()));
-            }
-        }
+            (Element::Entry(key, value), true) => (vec![Value::from(key), tracked(value)], Vec::new()),
+            (Element::Tracked(value), _) => (vec![tracked(value)], Vec::new()),
+            (Element::Plain(value, paths), false) => (vec![value], paths),
+            (Element::Plain(value, paths), true) => (["key", "value"].map(|part| value.get_attr(part).unwrap_or_default()).into(), paths),
+        };
+        let bound = |(name, value): (&String, Value)| Binding { name: Arc::from(name.as_str()), value, paths: paths.clone() };
+        let mut bound: Vec<Binding> = names.iter().zip(values).map(bound).collect();
         let position = [("index0", index), ("index", index + 1), ("length", count)].map(|(name, number)| (name, Value::from(number)));
         let edges = [("first", Value::from(index == 0)), ("last", Value::from(index + 1 == count))];
-        bound.push((Arc::from("loop"), Value::from_pairs(position.into_iter().chain(edges))));
-        Arc::new(Scope { names: bound, parent: Some(scope.clone()) })
+        bound.push(Binding::new("loop", Value::from_pairs(position.into_iter().chain(edges))));
+        self.scope(bound, Some(scope.clone()))
     }
 
     /// Lists the elements of `$for`.
     pub(crate) fn elements(&mut self, items: &Scalar, scope: &Arc<Scope>) -> Vec<Element> {
-        let Some(value) = self.scalar(items, scope) else { return Vec::new() };
+        let Some((value, paths)) = self.scalar_with_paths(items, scope) else { return Vec::new() };
         if let Some(tracked) = value.downcast_object::<Tracked>() {
+            // Reading an element that is no container notes its own path.
             let element = |child: Value, key: Option<&str>| match (child.downcast_object::<Tracked>(), key) {
                 (Some(child), Some(key)) => Element::Entry(Arc::from(key), child),
                 (Some(child), None) => Element::Tracked(child),
-                (None, Some(key)) => Element::Plain(Value::from_pairs([("key", Value::from(key)), ("value", child)])),
-                (None, None) => Element::Plain(child),
+                (None, Some(key)) => Element::Plain(pair(Value::from(key), child), self.recorder.take_paths()),
+                (None, None) => Element::Plain(child, self.recorder.take_paths()),
             };
             // Asking for the length notes that the keys are read.
             let _ = value.len();
@@ -284,10 +287,10 @@ impl Evaluation<'_, '_> {
             Ok(list) if pairs => list
                 .map(|key| {
                     let inner = value.get_item(&key).unwrap_or_default();
-                    Element::Plain(Value::from_pairs([("key", key), ("value", inner)]))
+                    Element::Plain(pair(key, inner), paths.clone())
                 })
                 .collect(),
-            Ok(list) => list.map(Element::Plain).collect(),
+            Ok(list) => list.map(|item| Element::Plain(item, paths.clone())).collect(),
             Err(_) => {
                 let kind = value.kind();
                 self.fail(items.place, Failure::plain("for-items", format!("`$for` needs a list or a map; this is a {kind}")));
@@ -311,6 +314,12 @@ impl Evaluation<'_, '_> {
                 None
             }
         }
+    }
+
+    fn scalar_with_paths(&mut self, scalar: &Scalar, scope: &Arc<Scope>) -> Option<(Value, Vec<String>)> {
+        self.recorder.take_paths();
+        let value = self.scalar(scalar, scope)?;
+        Some((value, self.recorder.take_paths()))
     }
 
     fn scalar(&mut self, scalar: &Scalar, scope: &Arc<Scope>) -> Option<Value> {
@@ -353,6 +362,10 @@ impl Failure {
     pub(crate) fn plain(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: None, needle: None }
     }
+}
+
+fn pair(key: Value, value: Value) -> Value {
+    Value::from_pairs([("key", key), ("value", value)])
 }
 
 /// Escapes a key for a JSON pointer.

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::program::{Part, Program};
 use super::template::Templates;
-use super::tracked::{Tracked, from_json};
+use super::tracked::{Recorder, Tracked, from_json};
 
 /// Instructions that one scalar may take.
 const FUEL: u64 = 200_000;
@@ -166,23 +166,44 @@ impl<'r> Machine<'r> {
     }
 }
 
+/// A name and what it stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Binding {
+    pub(crate) name: Arc<str>,
+    pub(crate) value: Value,
+    /// Paths that were read to compute the value, when fields are traced: who reads the name reads them too.
+    pub(crate) paths: Vec<String>,
+}
+
+impl Binding {
+    pub(crate) fn new(name: impl Into<Arc<str>>, value: Value) -> Self {
+        Self { name: name.into(), value, paths: Vec::new() }
+    }
+}
+
 /// Names that a scalar sees.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    pub(crate) names: Vec<(Arc<str>, Value)>,
+    pub(crate) names: Vec<Binding>,
     pub(crate) parent: Option<Arc<Scope>>,
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 impl Scope {
     /// Finds a name, the innermost first.
     pub(crate) fn lookup(&self, name: &str) -> Option<Value> {
-        let own = self.names.iter().rev().find_map(|(own, value)| (**own == *name).then(|| value.clone()));
-        own.or_else(|| self.parent.as_ref().and_then(|parent| parent.lookup(name)))
+        match self.names.iter().rev().find(|binding| *binding.name == *name) {
+            Some(binding) => {
+                self.recorder.record_paths(&binding.paths);
+                Some(binding.value.clone())
+            }
+            None => self.parent.as_ref().and_then(|parent| parent.lookup(name)),
+        }
     }
 
     fn known(&self) -> Vec<String> {
         let mut names = self.parent.as_ref().map(|parent| parent.known()).unwrap_or_default();
-        names.extend(self.names.iter().map(|(name, _)| name.to_string()));
+        names.extend(self.names.iter().map(|binding| binding.name.to_string()));
         names
     }
 }

@@ -33,14 +33,19 @@ pub(crate) fn read(text: &str) -> Option<Program> {
 /// Splits `{{ expression }}rest` after the block; `None` when the text starts otherwise.
 fn block(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix("{{")?;
-    let mut quote = None;
+    let (mut quote, mut depth) = (None, 0_usize);
     let bytes = inner.as_bytes();
     for (at, byte) in bytes.iter().enumerate() {
         match (quote, byte) {
             (Some(open), byte) if *byte == open && bytes.get(at.wrapping_sub(1)) != Some(&b'\\') => quote = None,
+            (Some(_), _) => {}
             (None, b'\'' | b'"') => quote = Some(*byte),
-            (None, b'}') if bytes.get(at + 1) == Some(&b'}') && bytes.get(at + 2) != Some(&b'}') => {
-                let expression = inner[..at].trim().trim_start_matches('-').trim_end_matches('-').trim();
+            (None, b'{') => depth += 1,
+            (None, b'}') if depth > 0 => depth -= 1,
+            (None, b'}') if bytes.get(at + 1) == Some(&b'}') => {
+                // Only a `-` at the bracket itself is white space control; after a space it is a sign.
+                let expression = inner[..at].strip_prefix('-').unwrap_or(&inner[..at]);
+                let expression = expression.strip_suffix('-').unwrap_or(expression).trim();
                 return Some((expression, &inner[at + 2..]));
             }
             _ => {}
@@ -130,6 +135,9 @@ mod tests {
             ("{{ true }}", Some(Program::Expression("true".into()))),
             ("{{ {'a': '}}'} }}", Some(Program::Expression("{'a': '}}'}".into()))),
             ("{{ {'a': {}}}}", Some(Program::Expression("{'a': {}}".into()))),
+            ("{{ {'a': {'b': 1}} }}", Some(Program::Expression("{'a': {'b': 1}}".into()))),
+            ("{{- a.b -}}", Some(Program::Path(steps("a.b")))),
+            ("{{ -a }}", Some(Program::Expression("-a".into()))),
             (
                 "x-{{ a.b }}-{c}{{ d }}",
                 Some(Program::Parts(vec![

@@ -37,6 +37,13 @@ impl Recorder {
         }
     }
 
+    /// Notes paths that were read before, for what is computed now.
+    pub(crate) fn record_paths(&self, paths: &[String]) {
+        if self.with_paths && !paths.is_empty() {
+            self.paths.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(paths);
+        }
+    }
+
     /// Takes everything that was read so far, each once.
     pub(crate) fn take(&self) -> Vec<Read> {
         let mut reads = std::mem::take(&mut *self.reads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -171,8 +178,13 @@ impl Tracked {
 
     /// Returns an item of a list; `None` beyond its end.
     pub(crate) fn index(self: &Arc<Self>, index: usize) -> Option<Value> {
-        let child = self.json().get(index)?;
-        Some(self.child(child, Step::Index(index), &index.to_string()))
+        match self.json().get(index) {
+            Some(child) => Some(self.child(child, Step::Index(index), &index.to_string())),
+            None => {
+                self.recorder.record(Read::Keys(self.hash), self);
+                None
+            }
+        }
     }
 
     fn child(self: &Arc<Self>, child: &Json, step: Step, name: &str) -> Value {
@@ -273,6 +285,9 @@ mod tests {
         assert_eq!(recorder.take(), [Read::Keys(a_hash)]);
         assert!(root.key("d").unwrap().is_true());
         assert_eq!(recorder.take(), [Read::Keys(step_hash(root_hash(), "d"))]);
+        let d = root.key("d").unwrap().downcast_object::<Tracked>().unwrap();
+        assert!(d.index(2).is_none());
+        assert_eq!(recorder.take(), [Read::Keys(step_hash(root_hash(), "d"))], "a longer list would have it");
         assert!(!root.key("e").unwrap().is_true());
         assert_eq!(recorder.take_paths(), ["e"]);
     }

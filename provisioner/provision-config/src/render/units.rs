@@ -7,7 +7,7 @@ use provision_model::{Desired, DesiredObject, Finding};
 use serde_json::Value as Json;
 
 use super::evaluate::{Element, Evaluation, Trace, TracedField, located};
-use super::machine::{Machine, Scope, environment};
+use super::machine::{Binding, Machine, Scope, environment};
 use super::memo::{Changes, Former, Reusable};
 use super::template::{Template, Templates};
 use super::tracked::{Read, Recorder, Tracked};
@@ -93,7 +93,7 @@ impl Workshop<'_> {
         let engine = environment();
         let machine = Machine::new(&engine, self.templates);
         let mut made = Made::default();
-        let (orders, findings, reads) = self.orders(&machine);
+        let (orders, findings, reads) = self.orders(&machine, &Arc::new(Recorder::default()));
         made.findings = findings;
         made.reads = reads;
         made.same_reads = reusable.reads == made.reads;
@@ -142,7 +142,8 @@ impl Workshop<'_> {
             ("region", region),
             ("release", Value::from(self.environment.release.as_str())),
         ];
-        Arc::new(Scope { names: names.into_iter().map(|(name, value)| (Arc::from(name), value)).collect(), parent: None })
+        let names = names.into_iter().map(|(name, value)| Binding::new(name, value)).collect();
+        Arc::new(Scope { names, parent: None, recorder: recorder.clone() })
     }
 
     fn evaluation<'e, 'r>(&'e self, machine: &'e Machine<'r>, recorder: Arc<Recorder>) -> Evaluation<'e, 'r> {
@@ -159,8 +160,7 @@ impl Workshop<'_> {
     }
 
     /// Lists the units: one for each document, or one for each element of its `$for`.
-    fn orders(&self, machine: &Machine<'_>) -> (Vec<Order>, Vec<Finding>, Vec<Read>) {
-        let recorder = Arc::new(Recorder::default());
+    fn orders(&self, machine: &Machine<'_>, recorder: &Arc<Recorder>) -> (Vec<Order>, Vec<Finding>, Vec<Read>) {
         let mut evaluation = self.evaluation(machine, recorder.clone());
         let globals = evaluation.globals.clone();
         let mut orders = Vec::new();
@@ -238,7 +238,7 @@ impl Workshop<'_> {
     pub(super) fn trace(&self, key: &UnitKey) -> Vec<TracedField> {
         let engine = environment();
         let machine = Machine::new(&engine, self.templates);
-        let (orders, _, _) = self.orders(&machine);
+        let (orders, _, _) = self.orders(&machine, &Arc::new(Recorder::with_paths()));
         orders.iter().find(|order| order.key == *key).map(|order| self.traced(&machine, order)).unwrap_or_default()
     }
 
@@ -262,7 +262,8 @@ impl Workshop<'_> {
         for problem in problems.iter_mut() {
             let (Some(place), Some(pointer)) = (problem.object, &problem.pointer) else { continue };
             if last.as_ref().is_none_or(|(known, _)| *known != place) {
-                let all = || self.orders(&machine).0.into_iter().map(|order| (order.key.clone(), order)).collect();
+                let recorder = Arc::new(Recorder::with_paths());
+                let all = || self.orders(&machine, &recorder).0.into_iter().map(|order| (order.key.clone(), order)).collect();
                 let order = owners.get(place).and_then(|key| orders.get_or_insert_with(all).get(*key));
                 last = order.map(|order| (place, self.traced(&machine, order)));
             }
@@ -307,7 +308,7 @@ fn run(evaluation: &mut Evaluation<'_, '_>, templates: &Templates, order: &Order
 fn element_key(element: &Element, index: usize) -> ElementKey {
     match element {
         Element::Entry(_, tracked) | Element::Tracked(tracked) => ElementKey::Path(tracked.hash()),
-        Element::Plain(value) => {
+        Element::Plain(value, _) => {
             let scalar = matches!(value.kind(), ValueKind::String | ValueKind::Number | ValueKind::Bool | ValueKind::None);
             ElementKey::Plain(index, scalar.then(|| value.to_string()))
         }

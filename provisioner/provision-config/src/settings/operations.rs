@@ -125,7 +125,4 @@ pub struct PolicySettings {
 pub struct Provided {
     /// `Kind/name` in the platform's namespace or for the whole cluster, or `Kind/namespace/name`.
     pub objects: Vec<String>,
-    /// Whether the cluster checks what it does not know: kinds without schema are only warned about.
-    #[serde(default)]
-    pub unknown_kinds: bool,
 }

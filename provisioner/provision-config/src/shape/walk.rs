@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use provision_model::Finding;
 use serde_json::{Map, Value};
 
@@ -50,8 +52,11 @@ impl<'t> Walk<'t> {
                 }
                 value
             }
-            (Shape::List { item, .. }, Content::List(items)) => {
+            (Shape::List { item, merge_key }, Content::List(items)) => {
                 self.key_place = None;
+                if let Some(key) = merge_key {
+                    self.repeated(items, key, path);
+                }
                 Value::Array(items.iter().enumerate().map(|(place, node)| self.value(*node, item, &format!("{path}[{place}]"))).collect())
             }
             (Shape::Tagged { tag, variants }, Content::Map(_)) => {
@@ -64,6 +69,26 @@ impl<'t> Walk<'t> {
             (Shape::OneOf(shapes), _) => self.one_of(node, shape, shapes, path),
             (_, Content::Scalar { text, plain }) => self.scalar(node, shape, (text, *plain), path),
             _ => self.wrong_type(node, shape, path),
+        }
+    }
+
+    /// Reports items of a keyed list that have the key of another one: merged, one of them would be lost.
+    fn repeated(&mut self, items: &[NodeId], key: &str, path: &str) {
+        let name = |item: &NodeId| self.tree.entry(*item, key).and_then(|entry| self.tree.text(entry.value));
+        let mut known: HashMap<&str, NodeId> = HashMap::new();
+        let mut twice = Vec::new();
+        for (text, item) in items.iter().filter_map(|item| Some((name(item)?, *item))) {
+            match known.get(text) {
+                Some(first) => twice.push((text, item, *first)),
+                None => {
+                    known.insert(text, item);
+                }
+            }
+        }
+        for (text, item, first) in twice {
+            let [here, there] = [item, first].map(|node| self.tree.origin(self.tree.node(node).place));
+            let message = format!("`{path}` has two items with the {key} `{text}`; first at line {}", there.line);
+            self.findings.push(Finding::fatal("duplicate-item", message).at(here).at(there));
         }
     }
 

@@ -150,6 +150,10 @@ impl Reader<'_> {
     fn scalar(&mut self, place: Place, (text, style): (String, ScalarStyle), anchor: usize, tag: Option<&Tag>) -> bool {
         let (tag, is_text) = self.tag(place, tag);
         if self.takes_key() {
+            if tag.is_some() {
+                self.fail(place, "wrong-tag", "this tag belongs before the value, not before the key").help =
+                    Some(format!("for example `{text}: !delete`"));
+            }
             if text == "<<" && style == ScalarStyle::Plain {
                 let help = "write the keys out, or put what is shared into a lower layer";
                 self.fail(place, "merge-key", "the merge key `<<` is not part of YAML 1.2").help = Some(help.to_owned());

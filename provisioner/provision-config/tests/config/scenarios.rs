@@ -97,6 +97,81 @@ services.api.replicas = 7
 }
 
 #[test]
+fn computed_names_lead_to_the_values_that_they_are_made_of() {
+    let template = format!(
+        "$let:\n  first: '{{{{ values.purpose }}}}-{{{{ values.config.A }}}}'\n  second: '{{{{ first | upper }}}}'\n  \
+         map: {{x: '{{{{ values.config.B }}}}'}}\n{CONFIG_MAP}data:\n  a: '{{{{ second }}}}'\n  b: '{{{{ map.x }}}}'\n  \
+         c: {{$include: _c.yaml, $with: {{given: '{{{{ first }}}}'}}}}\n  \
+         $merge:\n  - $for: 'item in {{{{ values.network.blocked_cidrs }}}}'\n    'key-{{{{ loop.index0 }}}}': '{{{{ item }}}}'\n"
+    );
+    let sources = project(&[
+        ("environments/dev.yaml", "config: {A: x, B: y}\nnetwork: {blocked_cidrs: [10.0.0.0/8, 10.1.0.0/16]}\n"),
+        ("templates/a.yaml", &template),
+        ("templates/_c.yaml", "$value: '{{ given }}!'\n"),
+    ]);
+    let environment = resolve(&sources, &select("dev", None, &[])).unwrap();
+    let rendered = render(&sources, &environment, &RenderInputs::default()).unwrap();
+    let explained = |field: &str| {
+        let explanation = explain_field(&sources, &environment, &rendered, "ConfigMap/c", field).unwrap();
+        let layers = |value: &provision_config::ValueExplanation| format!("{} {}", value.path, value.layers[0].origin);
+        explanation.values.iter().map(layers).collect::<Vec<_>>()
+    };
+    let first = ["purpose environments/base.yaml:1:10", "config.A environments/dev.yaml:1:13"];
+    assert_eq!(explained("data.a"), first);
+    assert_eq!(explained("data.b"), ["config.B environments/dev.yaml:1:19"]);
+    assert_eq!(explained("data.c"), first);
+    assert_eq!(explained("data.key-1"), ["network.blocked_cidrs[1] environments/dev.yaml:2:39"]);
+}
+
+#[test]
+fn what_is_missing_is_said_once_with_all_its_places() {
+    let config_map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: nowhere}}\n");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: n}\nspec:\n  containers:\n  - {name: a, image: x}\n  - {name: b, image: x}\n  - {name: c, image: y}\n";
+    let sources = project(&[
+        ("environments/dev.yaml", ""),
+        ("templates/a.yaml", &[config_map("a"), config_map("b"), config_map("c"), pod.to_owned()].join("---\n")),
+    ]);
+    let rendered = rendered(&sources, &select("dev", None, &[])).unwrap();
+    let said: Vec<String> = rendered
+        .desired
+        .findings
+        .iter()
+        .filter(|finding| finding.code.0 != "unused-value")
+        .map(|finding| {
+            let places: Vec<String> = finding.origins.iter().map(ToString::to_string).collect();
+            format!("{} at {}", finding.message, places.join(", "))
+        })
+        .collect();
+    let expected = [
+        "the image `x` has no digest, so it may change under the same name (and at 1 other place) at templates/a.yaml:18:22, templates/a.yaml:19:22",
+        "the image `y` has no digest, so it may change under the same name at templates/a.yaml:20:22",
+        "Namespace/nowhere is neither rendered nor provided by the cluster (and at 2 other places) at templates/a.yaml:3:32, templates/a.yaml:7:32, templates/a.yaml:11:32",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn versions_that_the_target_does_not_serve_are_refused_with_the_replacement() {
+    let object = |version: &str, kind: &str| format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a, namespace: n}}\n");
+    let definition = std::fs::read_to_string(crate::project::root().join("templates/crds/externalsecrets.yaml")).unwrap();
+    let refused = |template: String, files: &[(&str, &str)], inputs: &RenderInputs| {
+        let sources = project(&[&[("environments/dev.yaml", ""), ("templates/a.yaml", template.as_str())], files].concat());
+        let environment = resolve(&sources, &select("dev", None, &[])).unwrap();
+        render(&sources, &environment, inputs).unwrap_err().to_string()
+    };
+    let budget = refused(object("policy/v1beta1", "PodDisruptionBudget"), &[], &RenderInputs::default());
+    let expected =
+        "templates/a.yaml:1:1: Kubernetes 1.36 does not serve `policy/v1beta1` PodDisruptionBudget (kind-not-served); use `policy/v1`";
+    assert_eq!(budget, expected);
+    // The definition is known from the folder, or from the cluster.
+    let secret = || object("external-secrets.io/v1beta1", "ExternalSecret");
+    let expected = "templates/a.yaml:1:1: `external-secrets.io/v1beta1` ExternalSecret is not served, as its definition says (kind-not-served); use `external-secrets.io/v1`";
+    assert_eq!(refused(secret(), &[("templates/crds/e.yaml", definition.as_str())], &RenderInputs::default()), expected);
+    let of_cluster = RenderInputs { crds: vec![serde_yaml::from_str(&definition).unwrap()], target: None };
+    assert_eq!(refused(secret(), &[], &of_cluster), expected);
+}
+
+#[test]
 fn texts_and_numbers_keep_their_type_for_every_reader() {
     let sources = project(&[
         (

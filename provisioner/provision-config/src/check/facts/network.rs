@@ -1,9 +1,24 @@
 use provision_model::Manifest;
 use serde_json::Value as Json;
 
-use super::{Facts, Reference, Target, items};
+use super::{Facts, PortName, Reference, Target, items, labels_of};
 
 impl Facts {
+    pub(super) fn service(&mut self, manifest: &Manifest) {
+        let Some(spec) = manifest.value().get("spec") else { return };
+        self.selector(spec.get("selector"), "/spec/selector", true);
+        let labels = spec.get("selector").map(labels_of).unwrap_or_default();
+        for (at, port) in items(spec, "ports", "/spec") {
+            // A port by number needs no container that declares it.
+            if let Some(name) = port.get("targetPort").and_then(Json::as_str)
+                && !labels.is_empty()
+            {
+                let target = Target::PodPort { labels: labels.clone(), port: PortName::of(name, port) };
+                self.references.push(Reference { pointer: format!("{at}/targetPort"), target, optional: false });
+            }
+        }
+    }
+
     pub(super) fn binding(&mut self, manifest: &Manifest) {
         let kind = manifest.text("/roleRef/kind").unwrap_or_default().to_owned();
         let name = manifest.text("/roleRef/name").unwrap_or_default().to_owned();
@@ -87,8 +102,9 @@ impl Facts {
         for (at, parent) in items(spec, "parentRefs", "/spec") {
             let namespace = text(parent, "namespace").unwrap_or_default();
             let kind = text(parent, "kind").unwrap_or_else(|| "Gateway".to_owned());
+            let group = text(parent, "group").unwrap_or_else(|| "gateway.networking.k8s.io".to_owned());
             let name = text(parent, "name").unwrap_or_default();
-            self.target(&format!("{at}/name"), ("gateway.networking.k8s.io", &kind), Some(&namespace), &name);
+            self.target(&format!("{at}/name"), (&group, &kind), Some(&namespace), &name);
         }
         for (at, rule) in items(spec, "rules", "/spec") {
             for (at, backend) in items(rule, "backendRefs", &at) {

@@ -1,7 +1,7 @@
 use provision_model::Finding;
 use serde_json::Value as Json;
 
-use super::{Facts, Reference, Target, items, labels_of};
+use super::{Facts, PortName, Reference, Target, items, labels_of};
 
 impl Facts {
     /// Reads a pod or pod template: labels, images and everything that it names.
@@ -32,6 +32,9 @@ impl Facts {
     fn container(&mut self, container: &Json, pointer: &str, spec: &Json) {
         if let Some(image) = container.get("image").and_then(Json::as_str) {
             self.images.push((format!("{pointer}/image"), image.to_owned()));
+        }
+        for (_, port) in items(container, "ports", pointer) {
+            self.ports.extend(port.get("name").and_then(Json::as_str).map(|name| PortName::of(name, port)));
         }
         for (place, source) in items(container, "envFrom", pointer) {
             for (field, kind) in [("configMapRef", "ConfigMap"), ("secretRef", "Secret")] {
