@@ -2,16 +2,13 @@
 
 #![cfg(test)]
 
-use service_testing::Service;
+use service_testing::{Service, check_starts_ready_and_ends_in_order};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_api-gateway");
 
 #[test]
 fn it_starts_ready_and_ends_in_order() {
-    let mut service = Service::start(PROGRAM, &[], &[]).unwrap();
-    service.wait_for_readiness(200).unwrap();
-    service.terminate().unwrap();
-    assert_eq!(service.wait().unwrap().code(), Some(0), "{}", service.log());
+    check_starts_ready_and_ends_in_order(PROGRAM).unwrap();
 }
 
 #[test]

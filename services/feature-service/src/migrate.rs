@@ -54,7 +54,7 @@ const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '10s'";
 /// Why the schema could not be brought up to date.
 #[derive(Debug, Error)]
 pub(crate) enum MigrateError {
-    #[error("database {database} did not let us in within {} s", waited.as_secs())]
+    #[error("database {database} did not let us in; waited {} s", waited.as_secs())]
     Connect {
         database: String,
         waited: Duration,
@@ -110,7 +110,7 @@ pub(crate) async fn is_current(pool: &PgPool) -> Result<(), String> {
 /// Connects, again and again while the database is starting or not there yet.
 async fn connect(database: &DatabaseUrl, limit: Duration) -> Result<PgConnection, MigrateError> {
     let options = database.connect_options(APPLICATION).disable_statement_logging();
-    let deadline = Instant::now() + limit;
+    let started = Instant::now();
     loop {
         let attempt = tokio::time::timeout(ATTEMPT, options.connect()).await;
         let error = match attempt {
@@ -118,8 +118,9 @@ async fn connect(database: &DatabaseUrl, limit: Duration) -> Result<PgConnection
             Ok(Err(error)) => error,
             Err(_) => sqlx::Error::PoolTimedOut,
         };
-        if Instant::now() >= deadline || !may_pass(&error) {
-            return Err(MigrateError::Connect { database: database.to_string(), waited: limit, source: error });
+        let waited = started.elapsed();
+        if waited >= limit || !may_pass(&error) {
+            return Err(MigrateError::Connect { database: database.to_string(), waited, source: error });
         }
         tracing::info!(%database, "waiting for the database");
         sleep(POLL).await;

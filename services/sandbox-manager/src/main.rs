@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use service_kit::variables::{AMOUNT, BIND_ADDRESS, COUNT, PATH, PORT, SECONDS, TEXT};
-use service_kit::{App, BoxError, Kind, Lifecycle, Program, Settings, Surface, Task, Variable};
-use tokio::net::TcpListener;
+use service_kit::{App, BoxError, Kind, Lifecycle, Program, Settings, Surface, Task, Variable, listen};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -39,20 +38,26 @@ fn read(settings: &mut Settings) -> Config {
 }
 
 async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
-    let listener = TcpListener::bind(config.address).await?;
+    let listener = listen(config.address, GRPC_PORT.name).await?;
     let address = listener.local_addr()?;
     tracing::info!(server = "grpc", %address, port = address.port(), "listening");
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let draining = lifecycle.draining();
-    let drain = async move {
+    let (mut reporter, health) = tonic_health::server::health_reporter();
+    let (draining, stopping) = (lifecycle.draining(), lifecycle.stopping());
+    let tell = async move {
         draining.await;
         reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        stopping.await;
+        // Ends the streams of those who watch the status; the server would wait for them until it is cut off.
+        reporter.clear_service_status("").await;
     };
-    let stopping = lifecycle.stopping();
-    let serve = Server::builder().add_service(health).serve_with_incoming_shutdown(TcpIncoming::from(listener), stopping);
+    let serve = Server::builder().add_service(health).serve_with_incoming_shutdown(TcpIncoming::from(listener), lifecycle.stopping());
     let grpc = async move {
+        tokio::pin!(serve);
         // Side by side: the status must change while requests are still taken.
-        let (served, ()) = tokio::join!(serve, drain);
+        let served = tokio::select! {
+            served = &mut serve => served,
+            () = tell => serve.await,
+        };
         served.map_err(BoxError::from)
     };
     Ok(App { tasks: vec![Task::new("grpc", grpc)], ..App::default() })

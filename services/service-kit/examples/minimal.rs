@@ -1,4 +1,4 @@
-//! The smallest service: one variable, two routes. The tests of this crate drive it as a process.
+//! The smallest service: two variables, two routes. The tests of this crate drive it as a process.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,15 +6,22 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use service_kit::variables::{FEATURE_SERVICE_URL, SECRET};
+use service_kit::variables::{FEATURE_SERVICE_URL, SECONDS, SECRET};
 use service_kit::{App, BoxError, Check, Lifecycle, Program, Secret, Settings, Variable, upstream_check};
 
 const TOKEN: Variable<Secret<String>> = Variable::new("TOKEN", &SECRET, "token that nobody may see").secret();
+const START: Variable<Duration> = Variable::new("START_SECONDS", &SECONDS, "how long the start takes").or("0");
 
-fn read(settings: &mut Settings) -> Vec<Check> {
+struct Config {
+    checks: Vec<Check>,
+    start: Duration,
+}
+
+fn read(settings: &mut Settings) -> Config {
     settings.optional(&TOKEN);
     let upstream = settings.optional(&FEATURE_SERVICE_URL);
-    upstream.map(|upstream| upstream_check("feature-service", upstream)).into_iter().collect()
+    let checks = upstream.map(|upstream| upstream_check("feature-service", upstream)).into_iter().collect();
+    Config { checks, start: settings.required(&START) }
 }
 
 async fn slow(Path(milliseconds): Path<u64>) -> &'static str {
@@ -28,12 +35,14 @@ async fn item(Path(index): Path<usize>) -> &'static str {
     ["first"][index]
 }
 
-async fn start(_lifecycle: Lifecycle, checks: Vec<Check>) -> Result<App, BoxError> {
+async fn start(_lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+    tracing::info!("starting");
+    tokio::time::sleep(config.start).await;
     let routes = Router::new().route("/slow/{milliseconds}", get(slow)).route("/items/{index}", get(item));
-    Ok(App { routes, checks, ..App::default() })
+    Ok(App { routes, checks: config.checks, ..App::default() })
 }
 
-async fn refuse(_checks: Vec<Check>) -> Result<(), BoxError> {
+async fn refuse(_config: Config) -> Result<(), BoxError> {
     Err("this always fails".into())
 }
 

@@ -156,10 +156,12 @@ impl Settings {
     }
 
     fn read<T>(&mut self, variable: &Variable<T>, required: bool) -> Option<T> {
-        let own = self.text(variable.name).map(|value| value.to_string_lossy().into_owned());
+        let own = self.text(variable.name);
         let set = own.is_some();
-        let text = own.or_else(|| variable.default.map(str::to_owned));
-        let value = text.as_deref().and_then(variable.kind.parse);
+        // Not read as it is shown: a secret with replaced characters would be another secret.
+        let is_text = own.is_none_or(|own| own.to_str().is_some());
+        let text = own.map(|own| own.to_string_lossy().into_owned()).or_else(|| variable.default.map(str::to_owned));
+        let value = text.as_deref().filter(|_| is_text).and_then(variable.kind.parse);
         if self.rows.iter().any(|row| row.name == variable.name) {
             return value;
         }

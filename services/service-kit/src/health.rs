@@ -78,15 +78,15 @@ impl Readiness {
     pub(crate) async fn report(&self) -> Report {
         // Held while the checks run: those who ask meanwhile wait for the same answer.
         let mut last = self.last.lock().await;
-        let draining = self.lifecycle.is_draining();
         if let Some((at, report)) = last.as_ref()
             && at.elapsed() < FRESH
-            && draining == (report.status == Status::Draining)
+            && self.lifecycle.is_draining() == (report.status == Status::Draining)
         {
             return report.clone();
         }
         let checks = self.run_checks().await;
-        let status = match (draining, checks.iter().all(|check| check.ok)) {
+        // Asked anew: the drain may have begun while the checks ran.
+        let status = match (self.lifecycle.is_draining(), checks.iter().all(|check| check.ok)) {
             (true, _) => Status::Draining,
             (false, true) => Status::Ready,
             (false, false) => Status::Unready,
@@ -177,5 +177,35 @@ mod tests {
         assert_eq!(readiness.report().await.status, Status::Ready);
         lifecycle.drain();
         assert_eq!(readiness.report().await.status, Status::Draining);
+    }
+
+    #[tokio::test]
+    async fn a_drain_that_begins_during_the_checks_counts() {
+        let lifecycle = Lifecycle::default();
+        let drains = lifecycle.clone();
+        let check = Check::new("slow", move || {
+            drains.drain();
+            async { Ok(()) }
+        });
+        assert_eq!(Readiness::new(vec![check], lifecycle).report().await.status, Status::Draining);
+    }
+
+    #[tokio::test]
+    async fn many_askers_cost_one_check() {
+        let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&runs);
+        let check = Check::new("counted", move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async { Ok(()) }
+        });
+        let readiness = Readiness::new(vec![check], Lifecycle::default());
+        let askers: JoinSet<Status> = (0..20)
+            .map(|_| {
+                let readiness = readiness.clone();
+                async move { readiness.report().await.status }
+            })
+            .collect();
+        assert_eq!(askers.join_all().await, [Status::Ready; 20]);
+        assert_eq!(runs.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 }

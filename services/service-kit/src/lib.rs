@@ -21,4 +21,5 @@ pub use health::Check;
 pub use lifecycle::Lifecycle;
 pub use program::{App, BoxError, BoxFuture, Program, Surface, Task};
 pub use secret::Secret;
+pub use serve::listen;
 pub use upstream::{Upstream, upstream_check};

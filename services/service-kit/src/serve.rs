@@ -62,7 +62,10 @@ where
     let mut signals = Signals::new()?;
     let lifecycle = Lifecycle::default();
     let metrics = Metrics::start(name, version);
-    let app = start(lifecycle.clone()).await?;
+    let app = tokio::select! {
+        app = start(lifecycle.clone()) => app?,
+        signal = signals.next() => return Err(ServeError::Stopped(signal).into()),
+    };
     let readiness = Readiness::new(app.checks, lifecycle.clone());
     let mut work = Work::default();
     if common.surface == Surface::Http {
@@ -134,8 +137,12 @@ async fn monitor(readiness: Readiness, metrics: Metrics) {
     }
 }
 
-async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, variable, source })
+/// Opens a port that a service serves by itself.
+///
+/// # Errors
+/// Names the address and `variable`, which sets it, if it is taken or not to be had.
+pub async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BoxError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, variable, source }.into())
 }
 
 fn http_task(

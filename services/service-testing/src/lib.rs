@@ -1,7 +1,8 @@
-//! What the services' tests share: a real PostgreSQL, a service as a process, a plain HTTP client.
+//! What the services' tests share: a real PostgreSQL, a service as a process, a plain HTTP client, checks of what all promise alike.
 //!
 //! Every wait has a deadline; a part that is missing on the machine is an error that says how to install it, never a skipped test.
 
+mod checks;
 mod http;
 mod postgres;
 mod process;
@@ -9,6 +10,7 @@ mod process;
 use std::io;
 use std::time::{Duration, Instant};
 
+pub use checks::{check_ready_while_its_database_answers, check_refused, check_starts_ready_and_ends_in_order};
 pub use http::{Answer, Connection, get};
 pub use postgres::{PASSWORD, Postgres};
 pub use process::Service;

@@ -69,10 +69,12 @@ impl Postgres {
     /// # Errors
     /// If it does not stop within the deadline.
     pub fn stop(&mut self) -> io::Result<()> {
-        let Some(mut server) = self.server.take() else { return Ok(()) };
+        let Some(server) = self.server.as_mut() else { return Ok(()) };
         let pid = i32::try_from(server.id()).map_err(io::Error::other)?;
         kill(Pid::from_raw(pid), Signal::SIGINT)?;
-        eventually("PostgreSQL stops", || server.try_wait().transpose())?.map(drop)
+        eventually("PostgreSQL stops", || server.try_wait().transpose())??;
+        self.server = None;
+        Ok(())
     }
 
     /// Starts the server again after [`Postgres::stop`], with its data and on its port.

@@ -89,6 +89,18 @@ impl Service {
         Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)
     }
 
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    /// If it does not end within the deadline, or with another exit code than 0; with its log.
+    pub fn end_in_order(&mut self) -> io::Result<()> {
+        self.terminate()?;
+        match self.wait()?.code() {
+            Some(0) => Ok(()),
+            code => Err(io::Error::other(format!("it ended with {code:?}\n{}", self.log()))),
+        }
+    }
+
     /// Waits for the end; afterwards the log is complete.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 use super::*;
-use crate::variables::{DATABASE_URL, HTTP_PORT, LOG_FORMAT, SHUTDOWN_GRACE};
+use crate::variables::{DATABASE_URL, HTTP_PORT, LOG_FORMAT, POD_NAME, SHUTDOWN_GRACE};
 
 fn read_all(settings: &mut Settings) {
     settings.required(&DATABASE_URL);
@@ -51,6 +51,19 @@ fn a_malformed_secret_is_never_shown() {
             assert!(!text.contains("canary"), "{text}");
         }
     }
+}
+
+#[test]
+fn a_value_that_is_no_text_is_not_repaired() {
+    use std::os::unix::ffi::OsStringExt;
+    let broken = |text: &str| OsString::from_vec([text.as_bytes(), b"\xff"].concat());
+    let mut settings = Settings::new([("DATABASE_URL", broken("postgres://u:canary@h/d")), ("POD_NAME", broken("pod"))]);
+    settings.required(&DATABASE_URL);
+    settings.optional(&POD_NAME);
+    let error = settings.finish(()).unwrap_err();
+    let texts: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+    assert!(texts.len() == 2 && texts[0].starts_with("DATABASE_URL is set but malformed"), "{texts:?}");
+    assert!(texts[1].starts_with("POD_NAME is \"pod"), "{texts:?}");
 }
 
 #[test]
