@@ -6,8 +6,35 @@ use sha2::Digest as _;
 
 /// A SHA-256 digest in lower-case hex.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
+
+/// A text that is no digest: 64 lower-case hex digits are expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidDigest(pub String);
+
+impl fmt::Display for InvalidDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no SHA-256 digest: 64 lower-case hex digits are expected", self.0)
+    }
+}
+
+impl std::error::Error for InvalidDigest {}
+
+impl TryFrom<String> for Digest {
+    type Error = InvalidDigest;
+
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 64 && text.bytes().all(is_hex) { Ok(Self(text)) } else { Err(InvalidDigest(text)) }
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0
+    }
+}
 
 impl Digest {
     /// Computes the digest of raw bytes.
@@ -85,5 +112,15 @@ mod tests {
         assert_eq!(digest, Digest::of_json(&json!({"b": {"d": "x", "c": [1, 2]}, "a": 1})));
         assert_ne!(digest, Digest::of_json(&json!({"a": 1, "b": {"c": [2, 1], "d": "x"}})));
         assert_ne!(Digest::of_json(&json!("1")), Digest::of_json(&json!(1)));
+    }
+
+    #[test]
+    fn only_digests_are_read_as_such() {
+        let digest = Digest::of_bytes(b"x");
+        assert_eq!(serde_json::from_value::<Digest>(json!(digest)).ok(), Some(digest.clone()));
+        let upper = digest.as_str().to_uppercase();
+        for bad in ["", "abc", upper.as_str(), &"é".repeat(32)] {
+            assert!(serde_json::from_value::<Digest>(json!(bad)).is_err(), "{bad}");
+        }
     }
 }

@@ -48,6 +48,12 @@ impl ResourceId {
         Self { kind: GroupKind::new(group, kind), namespace: None, name: name.to_owned() }
     }
 
+    /// Tells whether the cluster makes an object of this identity in every namespace by itself.
+    pub fn is_in_every_namespace(&self) -> bool {
+        self.kind.group.is_empty()
+            && matches!((self.kind.kind.as_str(), self.name.as_str()), ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt"))
+    }
+
     /// Returns the storage key `group/Kind/namespace/name`; empty parts stay empty. Inverse of [`ResourceId::from_key`].
     pub fn key(&self) -> String {
         let namespace = self.namespace.as_deref().unwrap_or("");

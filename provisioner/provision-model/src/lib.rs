@@ -17,7 +17,7 @@ mod plan;
 mod secret;
 
 pub use desired::{Dependency, Desired, DesiredObject, ObjectOptions, OnRemove, Policy, ReplacePolicy, Scope};
-pub use digest::{Digest, canonical_json};
+pub use digest::{Digest, InvalidDigest, canonical_json};
 pub use environment::{EnvironmentName, InvalidName, RegionName, ReleaseName};
 pub use field::{FieldChange, FieldOwner, FieldPath, FieldSegment};
 pub use finding::{Finding, FindingCode, Severity};
@@ -26,5 +26,5 @@ pub use id::{GroupKind, ResourceId};
 pub use manifest::{FIELD_MANAGER, Manifest, ManifestError, Origin, annotations, labels};
 pub use observed::{ApiResource, ApiSurface, ClusterIdentity, Observed, Prediction, RecordedObject};
 pub use period::parse_period;
-pub use plan::{Action, Change, Edge, EdgeReason, Plan};
+pub use plan::{Action, Change, Edge, EdgeReason, Plan, Precondition};
 pub use secret::{SecretRef, secret_references};

@@ -68,7 +68,7 @@ pub struct Observed {
     pub cluster: ClusterIdentity,
     /// What it serves.
     pub api: ApiSurface,
-    /// Live objects among those that are wanted or recorded, plus the namespaces of both.
+    /// Live objects among those that are wanted, recorded or depended on, plus the namespaces of the first two.
     pub live: BTreeMap<ResourceId, Manifest>,
     /// What the last release left, by object; what it registered but did not finish is in here too.
     pub recorded: BTreeMap<ResourceId, RecordedObject>,

@@ -21,8 +21,8 @@ pub fn owned_fields(live: &Manifest, manager: &str) -> Value {
 
 /// Returns the values of `fields` in `live`, as a tree with the keys of `fields`; what is not there is left out.
 ///
-/// Two projections with the same `fields` are comparable: the order of keyed items, the fields of others and their defaults make no
-/// difference.
+/// Two projections with the same `fields` are comparable: the fields of others, their items between ours and their defaults make no
+/// difference. Items stand in the order that they have in `live`.
 pub fn project(live: &Manifest, fields: &Value) -> Value {
     let others: Vec<&Value> = live.managed_fields().iter().filter_map(|entry| entry.get("fieldsV1")).collect();
     match fields.as_object() {
@@ -33,23 +33,25 @@ pub fn project(live: &Manifest, fields: &Value) -> Value {
 
 /// `others` are the nodes of all writers at the same path.
 fn project_children(value: &Value, keys: &Map<String, Value>, others: &[&Value]) -> Value {
-    let mut out = Map::new();
+    let mut found: Vec<(usize, String, Value)> = Vec::with_capacity(keys.len());
     for (key, below) in keys {
         let Some(segment) = segment(key) else {
             if key == "." {
-                out.insert(key.clone(), Value::Bool(true));
+                found.push((0, key.clone(), Value::Bool(true)));
             }
             continue;
         };
         let Some(child) = step(value, &segment) else { continue };
+        let place = value.as_array().and_then(|items| items.iter().position(|item| std::ptr::eq(item, child)));
         let nodes: Vec<&Value> = others.iter().filter_map(|node| node_at(node, &segment)).collect();
         let projected = match below.as_object() {
             Some(keys) if !keys.is_empty() => project_children(child, keys, &nodes),
             _ => leaf(child, &nodes),
         };
-        out.insert(key.clone(), projected);
+        found.push((place.unwrap_or(0), key.clone(), projected));
     }
-    Value::Object(out)
+    found.sort_by_key(|(place, _, _)| *place);
+    Value::Object(found.into_iter().map(|(_, key, projected)| (key, projected)).collect())
 }
 
 /// A leaf that is a map or a list is taken whole, unless somebody owns single parts of it: then ours is only that it exists.
@@ -239,6 +241,15 @@ mod tests {
             })
         );
         assert_eq!(project(&live(&json!([])), &json!({})), json!({}));
+    }
+
+    #[test]
+    fn items_stand_in_the_order_of_the_list() {
+        let item = |protocol: &str| format!("k:{}", json!({"containerPort": 80, "protocol": protocol}));
+        let both = json!({"f:spec": {"f:ports": {item("TCP"): {"f:name": {}}, item("UDP"): {"f:name": {}}}}});
+        let projected = project(&live(&json!([])), &both);
+        let order: Vec<String> = projected["f:spec"]["f:ports"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+        assert_eq!(order, [item("UDP"), item("TCP")]);
     }
 
     #[test]

@@ -22,3 +22,19 @@ pub fn parse_period(text: &str) -> Option<Duration> {
     }
     Some(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_sums_of_whole_units() {
+        let seconds = |text: &str| parse_period(text).map(|period| period.as_secs_f64());
+        for (text, expected) in [("15s", 15.0), ("250ms", 0.25), ("1h30m", 5400.0), ("2d", 172_800.0), ("1m1ms", 60.001), ("0s", 0.0)] {
+            assert_eq!(seconds(text), Some(expected), "{text}");
+        }
+        for text in ["", "5", "s", "1.5s", "-1s", "1w", "1 s", "1s ", "99999999999999999999s", "18446744073709551615d"] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+}

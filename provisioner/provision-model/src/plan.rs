@@ -39,7 +39,7 @@ pub struct Change {
     pub action: Action,
     /// Exactly what will be sent, or was for `Unchanged`; secret values stand as references. `None` for objects that leave.
     pub manifest: Option<Manifest>,
-    /// UID of the live object that the change was computed from; the write is refused if it is another one by then.
+    /// UID of the live object that the change was computed from, if there was one; see [`Change::precondition`].
     pub live_uid: Option<String>,
     /// The fields that change.
     pub diff: Vec<FieldChange>,
@@ -49,6 +49,31 @@ pub struct Change {
     pub others: Vec<FieldOwner>,
     /// Template line, where there is one.
     pub origin: Option<Origin>,
+}
+
+/// What must be true of the live object when it is written or deleted.
+///
+/// The request is refused otherwise: nothing that somebody made, or made anew, since the plan is taken over or lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition<'c> {
+    /// It is not there.
+    Absent,
+    /// It is the one with this UID.
+    Uid(&'c str),
+    /// Nothing: the cluster makes the object by itself, before us or after us.
+    None,
+}
+
+impl Change {
+    /// Returns what must be true when the change begins: of a `Create` that nothing is there, of all others that it is still the one seen.
+    pub fn precondition(&self) -> Precondition<'_> {
+        self.live_uid.as_deref().map_or_else(|| self.precondition_of_remaking(), Precondition::Uid)
+    }
+
+    /// Returns what must be true when a `Replace` makes the object again, once the old one is gone.
+    pub fn precondition_of_remaking(&self) -> Precondition<'static> {
+        if self.id.is_in_every_namespace() { Precondition::None } else { Precondition::Absent }
+    }
 }
 
 /// Why one object comes before another.

@@ -23,10 +23,7 @@ pub(crate) fn decide(cx: &Context<'_>, object: &DesiredObject, notes: &mut Notes
     let digest = object.manifest.digest();
     let draft = Draft { cx, object, digest: &digest };
     match cx.state(object, &digest) {
-        State::Absent(reason) => {
-            draft.refused(None, notes);
-            draft.change(Action::Create, None, reason)
-        }
+        State::Absent(reason) => draft.change(Action::Create, None, reason),
         State::CompletedEarlier => draft.change(Action::Unchanged, None, "completed earlier"),
         State::SameJob(live) => draft.change(Action::Unchanged, Some(live), "same Job"),
         State::FailedJob(live) => draft.change(Action::Replace, Some(live), "failed earlier"),
@@ -91,23 +88,27 @@ impl Draft<'_> {
             Why::Remade => "made again by someone else".to_owned(),
             Why::Adopted => adopted(live, self.object, &mut notes.findings),
         };
-        let update = |diff| Change { diff, ..self.change(Action::Update, Some(live), &reason) };
         if !self.cx.can_ask(self.object) {
-            return update(self.rendered_diff(question));
+            return Change { diff: self.rendered_diff(question), ..self.change(Action::Update, Some(live), &reason) };
         }
         match self.cx.observed.predicted.get(&id) {
             None => {
                 notes.not_predicted.push(id);
-                update(Vec::new())
+                self.change(Action::Update, Some(live), &reason)
             }
             Some(Prediction::Accepted(result)) => self.accepted(question, result, &reason),
             Some(Prediction::Immutable(message)) if self.is_replaceable() => {
                 let reason = format!("{reason}; cannot change in place: {message}");
                 Change { diff: self.rendered_diff(question), ..self.change(Action::Replace, Some(live), &reason) }
             }
-            Some(Prediction::Immutable(_) | Prediction::Refused(_)) => {
-                self.refused(Some(live), notes);
-                update(self.rendered_diff(question))
+            Some(Prediction::Immutable(message)) => {
+                let finding = Finding::fatal("immutable-field", format!("{id} cannot change in place: {message}"))
+                    .help("set the annotation `provision.dev/replace: allowed` if it may be deleted and made again");
+                self.refused(finding, question, &reason, notes)
+            }
+            Some(Prediction::Refused(message)) => {
+                let finding = Finding::fatal("refused-by-server", format!("the API server would refuse {id}: {message}"));
+                self.refused(finding, question, &reason, notes)
             }
         }
     }
@@ -127,20 +128,10 @@ impl Draft<'_> {
         Change { diff: compare::masked(&self.object.manifest, diff), others, ..self.change(Action::Update, Some(live), reason) }
     }
 
-    /// Notes why the API server would not take the object.
-    fn refused(&self, live: Option<&Manifest>, notes: &mut Notes) {
-        let id = self.object.id();
-        let finding = match self.cx.observed.predicted.get(&id) {
-            Some(Prediction::Immutable(message)) if live.is_some() => {
-                Finding::fatal("immutable-field", format!("{id} cannot change in place: {message}"))
-                    .help("set the annotation `provision.dev/replace: allowed` if it may be deleted and made again")
-            }
-            Some(Prediction::Immutable(message) | Prediction::Refused(message)) => {
-                Finding::fatal("refused-by-server", format!("the API server would refuse {id}: {message}"))
-            }
-            Some(Prediction::Accepted(_)) | None => return,
-        };
-        notes.findings.push(finding.on(id).at(self.object.origin.clone()));
+    /// Notes why the API server would not take the object, and shows what was to change.
+    fn refused(&self, finding: Finding, question: Question<'_>, reason: &str, notes: &mut Notes) -> Change {
+        notes.findings.push(finding.on(self.object.id()).at(self.object.origin.clone()));
+        Change { diff: self.rendered_diff(question), ..self.change(Action::Update, Some(question.live), reason) }
     }
 
     fn is_replaceable(&self) -> bool {

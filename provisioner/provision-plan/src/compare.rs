@@ -31,6 +31,7 @@ impl<'v> Sides<'v> {
 }
 
 fn children(sides: Sides<'_>, fields: &Value, path: &FieldPath, out: &mut Vec<FieldChange>) {
+    out.extend(reordered_items(sides, path));
     for (key, below) in fields.as_object().into_iter().flatten() {
         let Some(segment) = segment(key) else { continue };
         let (sides, path) = (sides.at(key), path.with(segment));
@@ -45,6 +46,21 @@ fn children(sides: Sides<'_>, fields: &Value, path: &FieldPath, out: &mut Vec<Fi
             }
         }
     }
+}
+
+/// Says when the keyed items that are on both sides stand in another order: containers start and variables refer in that order.
+fn reordered_items(sides: Sides<'_>, path: &FieldPath) -> Option<FieldChange> {
+    let (before, after) = (sides.before?.as_object()?, sides.after?.as_object()?);
+    let shared = |of: &Map<String, Value>| -> Vec<Value> {
+        let both = of.keys().filter(|key| before.contains_key(*key) && after.contains_key(*key));
+        both.filter_map(|key| serde_json::from_str(key.strip_prefix("k:")?).ok()).collect()
+    };
+    reordered(shared(before), shared(after), path)
+}
+
+fn reordered(before: Vec<Value>, after: Vec<Value>, path: &FieldPath) -> Option<FieldChange> {
+    let change = |before, after| FieldChange { path: path.clone(), before: Some(Value::Array(before)), after: Some(Value::Array(after)) };
+    (before != after).then(|| change(before, after))
 }
 
 /// Turns a projection back into the plain value that it stands for.
@@ -76,7 +92,14 @@ pub(crate) fn values(before: &Value, after: &Value, path: &FieldPath, out: &mut 
             }
         }
         (Value::Array(left), Value::Array(right)) => match (by_name(left), by_name(right)) {
-            (Some(left), Some(right)) => {
+            (Some(named_left), Some(named_right)) => {
+                let shared = |of: &[Value]| -> Vec<Value> {
+                    let names = of.iter().filter_map(|item| item.get("name")?.as_str());
+                    let both = names.filter(|name| named_left.contains_key(name) && named_right.contains_key(name));
+                    both.map(|name| serde_json::json!({ "name": name })).collect()
+                };
+                out.extend(reordered(shared(left), shared(right), path));
+                let (left, right) = (named_left, named_right);
                 let mut names: Vec<&str> = left.keys().chain(right.keys()).copied().collect();
                 names.sort_unstable();
                 names.dedup();
@@ -149,11 +172,34 @@ mod tests {
     }
 
     #[test]
+    fn another_order_of_keyed_items_is_a_change_and_of_a_set_none() {
+        let items = |names: [&str; 2]| json!({"f:c": Value::from_iter(names.map(|name| (name, json!({}))))});
+        let [a, b] = ["k:{\"name\":\"a\"}", "k:{\"name\":\"b\"}"];
+        let fields = items([a, b]);
+        assert_eq!(
+            shown(&projections(&items([a, b]), &items([b, a]), &fields)),
+            ["c: [{\"name\":\"a\"},{\"name\":\"b\"}] -> [{\"name\":\"b\"},{\"name\":\"a\"}]"]
+        );
+        assert_eq!(shown(&projections(&items([a, b]), &json!({"f:c": {b: {}}}), &fields)), ["c[name=a]: {} -> -"]);
+        assert_eq!(shown(&projections(&items(["v:1", "v:2"]), &items(["v:2", "v:1"]), &items(["v:1", "v:2"]))), [""; 0]);
+    }
+
+    #[test]
     fn plain_values_differ_by_key_and_by_name() {
         let mut changes = Vec::new();
         let before = json!({"a": [{"name": "x", "v": 1}, {"name": "y"}], "b": [1, 2], "gone": true});
-        let after = json!({"a": [{"name": "y"}, {"name": "x", "v": 2}], "b": [2, 1], "new": null});
+        let after = json!({"a": [{"name": "y"}, {"name": "x", "v": 2}, {"name": "z"}], "b": [2, 1], "new": null});
         values(&before, &after, &FieldPath::default(), &mut changes);
-        assert_eq!(shown(&changes), ["a[name=x].v: 1 -> 2", "b: [1,2] -> [2,1]", "gone: true -> -", "new: - -> null"]);
+        assert_eq!(
+            shown(&changes),
+            [
+                "a: [{\"name\":\"x\"},{\"name\":\"y\"}] -> [{\"name\":\"y\"},{\"name\":\"x\"}]",
+                "a[name=x].v: 1 -> 2",
+                "a[name=z]: - -> {\"name\":\"z\"}",
+                "b: [1,2] -> [2,1]",
+                "gone: true -> -",
+                "new: - -> null"
+            ]
+        );
     }
 }

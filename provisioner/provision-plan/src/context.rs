@@ -34,7 +34,7 @@ pub(crate) enum Why {
 pub(crate) enum State<'a> {
     /// It has to be made, and why it is not there.
     Absent(&'static str),
-    /// A Job that ran once and was removed.
+    /// A Job that ran once and was removed, or is just being removed.
     CompletedEarlier,
     /// The Job that is wanted is there.
     SameJob(&'a Manifest),
@@ -70,16 +70,20 @@ impl<'a> Context<'a> {
         let recorded = self.observed.recorded.get(&id);
         let same = recorded.is_some_and(|recorded| recorded.digest == *digest);
         let job = is_job(&id.kind);
+        let completed = job && same && recorded.is_some_and(|recorded| recorded.completed);
         if self.is_namespace_terminating(&id) {
             return State::Absent("its namespace is being deleted");
         }
         let Some(live) = self.observed.live.get(&id) else {
             return match recorded {
-                Some(recorded) if job && same && recorded.completed => State::CompletedEarlier,
+                Some(_) if completed => State::CompletedEarlier,
                 Some(recorded) if recorded.uid.is_some() => State::Absent("was deleted"),
                 _ => State::Absent("not there"),
             };
         };
+        if live.is_terminating() && completed {
+            return State::CompletedEarlier;
+        }
         if live.is_terminating() {
             return State::Terminating(live);
         }

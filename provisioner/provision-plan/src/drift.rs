@@ -47,7 +47,7 @@ pub struct DriftedField {
 
 /// Compares every recorded object with the live one.
 ///
-/// Registered writes that were not finished, completed Jobs that are gone and replicas that an autoscaler owns are no drift.
+/// Registered writes that were not finished, completed Jobs that are gone or going and replicas that an autoscaler owns are no drift.
 pub fn drift(observed: &Observed) -> Vec<Drift> {
     let autoscaling = Autoscaling::as_live(observed);
     let recorded = observed.recorded.iter().filter(|(_, recorded)| recorded.uid.is_some());
@@ -56,9 +56,10 @@ pub fn drift(observed: &Observed) -> Vec<Drift> {
 
 fn drift_of(id: &ResourceId, recorded: &RecordedObject, live: Option<&Manifest>, autoscaling: &Autoscaling) -> Option<Drift> {
     let drift = |kind, fields| Some(Drift { id: id.clone(), kind, fields, origin: recorded.origin.clone() });
-    let Some(live) = live else {
-        return if is_job(&id.kind) && recorded.completed { None } else { drift(DriftKind::Missing, Vec::new()) };
-    };
+    if is_job(&id.kind) && recorded.completed && live.is_none_or(Manifest::is_terminating) {
+        return None;
+    }
+    let Some(live) = live else { return drift(DriftKind::Missing, Vec::new()) };
     if live.is_terminating() {
         return drift(DriftKind::Terminating, Vec::new());
     }

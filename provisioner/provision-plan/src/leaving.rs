@@ -114,29 +114,43 @@ impl<'a> Leaving<'a> {
             return Some("it holds the recorded releases".to_owned());
         }
         let Some(contents) = self.contents.get(&id.name) else { return Some("what is in it is not known".to_owned()) };
-        let foreign: Vec<String> = contents.iter().filter(|id| self.is_foreign(id)).map(ToString::to_string).collect();
-        match foreign.as_slice() {
+        let staying: Vec<&ResourceId> = contents.iter().filter(|id| self.stays(id)).collect();
+        match staying.as_slice() {
             [] => None,
+            [one] if self.is_kept(one) => Some(format!("it holds {one}, which is kept")),
             [one] => Some(format!("it holds {one}, which is not ours")),
-            [first, .., last] => Some(format!("it holds {} objects that are not ours: {first} ... {last}", foreign.len())),
+            [first, .., last] => Some(format!("it holds {} objects that stay: {first} ... {last}", staying.len())),
         }
     }
 
-    /// Leaves out what is ours, what every namespace has, and what only shadows other objects.
-    fn is_foreign(&self, id: &ResourceId) -> bool {
-        const EVERYWHERE: [(&str, &str); 3] =
-            [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "istio-ca-root-cert")];
+    /// Leaves out what goes too, what every namespace has, and what only shadows other objects.
+    fn stays(&self, id: &ResourceId) -> bool {
+        const MESH: (&str, &str) = ("ConfigMap", "istio-ca-root-cert");
         const SHADOWS: [&str; 6] = ["Event", "Endpoints", "EndpointSlice", "ControllerRevision", "PodMetrics", "Lease"];
-        let ours = self.observed.recorded.contains_key(id) || self.is_claim_of_ours(id);
-        let everywhere = EVERYWHERE.contains(&(id.kind.kind.as_str(), id.name.as_str()));
-        !ours && !everywhere && !SHADOWS.contains(&id.kind.kind.as_str())
+        let goes = self.observed.live.contains_key(id) && self.observed.recorded.get(id).is_some_and(|recorded| self.goes(id, recorded));
+        let everywhere = id.is_in_every_namespace() || MESH == (id.kind.kind.as_str(), id.name.as_str());
+        !goes && !self.is_claim_of_ours(id) && !everywhere && !SHADOWS.contains(&id.kind.kind.as_str())
     }
 
-    /// Tells whether a volume claim was made from a template of a recorded StatefulSet: `template-set-number`.
+    /// Tells whether a recorded object is deleted, or is gone already.
+    fn goes(&self, id: &ResourceId, recorded: &RecordedObject) -> bool {
+        let ours = |live: &Manifest| self.not_ours(id, recorded, live).is_none();
+        !self.wanted.contains(id) && !recorded.keep && self.observed.live.get(id).is_none_or(ours)
+    }
+
+    fn is_kept(&self, id: &ResourceId) -> bool {
+        self.observed.recorded.get(id).is_some_and(|recorded| recorded.keep)
+    }
+
+    /// Tells whether a volume claim was made from a template of a recorded StatefulSet that goes: `template-set-number`.
     fn is_claim_of_ours(&self, id: &ResourceId) -> bool {
         let claim = id.kind == GroupKind::new("", "PersistentVolumeClaim");
         let Some((stem, number)) = id.name.rsplit_once('-').filter(|_| claim) else { return false };
-        let sets = self.observed.recorded.iter().filter(|(set, _)| set.kind.kind == "StatefulSet" && set.namespace == id.namespace);
+        let sets = self
+            .observed
+            .recorded
+            .iter()
+            .filter(|(set, recorded)| set.kind.kind == "StatefulSet" && set.namespace == id.namespace && self.goes(set, recorded));
         !number.is_empty()
             && number.bytes().all(|byte| byte.is_ascii_digit())
             && sets.flat_map(|(set, recorded)| claim_stems(set, recorded)).any(|expected| expected == stem)

@@ -142,9 +142,9 @@ fn refuse_duplicates(desired: &Desired) -> Result<(), PlanError> {
     if duplicates.is_empty() { Ok(()) } else { Err(PlanError::Duplicate(duplicates)) }
 }
 
-/// Finds declared dependencies that are neither wanted nor live. What is recorded and leaves is reported elsewhere.
+/// Finds declared dependencies that are neither wanted nor live. What is live and deleted is reported elsewhere.
 fn unmet(desired: &Desired, observed: &Observed, wanted: &BTreeMap<ResourceId, Change>) -> Vec<Finding> {
-    let known = |id: &ResourceId| wanted.contains_key(id) || observed.live.contains_key(id) || observed.recorded.contains_key(id);
+    let known = |id: &ResourceId| wanted.contains_key(id) || observed.live.contains_key(id);
     let mut findings = Vec::new();
     for object in &desired.objects {
         for dependency in object.depends_on.iter().filter(|dependency| !known(&dependency.target)) {

@@ -175,9 +175,9 @@ fn summary(plan: &Plan) -> String {
         .collect();
     let blocked = plan.findings.iter().filter(|finding| finding.severity == Severity::Fatal).count();
     let end = match blocked {
-        0 => "",
-        1 => "; nothing is applied: 1 error",
-        _ => "; nothing is applied: errors",
+        0 => String::new(),
+        1 => "; nothing is applied: 1 error".to_owned(),
+        count => format!("; nothing is applied: {count} errors"),
     };
     format!("Plan: {}{end}", counted.join(", "))
 }

@@ -152,6 +152,7 @@ fn merge(value: &mut Value, wanted: &Value) {
                     None => items.push(wanted.clone()),
                 }
             }
+            items.sort_by_key(|item| wanted.iter().position(|wanted| wanted["name"] == item["name"]));
         }
         (value, wanted) => *value = wanted.clone(),
     }

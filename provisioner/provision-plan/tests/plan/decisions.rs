@@ -1,5 +1,6 @@
 //! What is done to one object.
 
+use provision_model::{Action, Precondition};
 use serde_json::json;
 
 use crate::text::{desired, id};
@@ -45,6 +46,41 @@ fn the_form_of_a_value_is_no_change() {
     assert!(plan.is_empty());
     assert_eq!(plan.changes[1].reason, "rendered differently, same values");
     assert_eq!(world.questions("ns n\ndeploy n/api cpu=1"), 0, "the record follows, so that it is asked once");
+}
+
+#[test]
+fn a_write_is_bound_to_what_was_seen() {
+    let mut world = World::with("ns n\ncm n/old data.x=1\ncm n/left data.x=1\njob n/j image=a");
+    let plan = world.plan("ns n\ncm n/old data.x=2\ncm n/new data.x=1\nsa n/default\njob n/j image=b");
+    let expects = |object: &str| {
+        let change = plan.changes.iter().find(|change| change.id == id(object)).unwrap();
+        (change.action, change.precondition(), change.precondition_of_remaking())
+    };
+    let uid = |object: &str| Precondition::Uid(world.live(object)["metadata"]["uid"].as_str().unwrap());
+    assert_eq!(expects("cm:n/new"), (Action::Create, Precondition::Absent, Precondition::Absent));
+    assert_eq!(expects("cm:n/old"), (Action::Update, uid("cm:n/old"), Precondition::Absent));
+    assert_eq!(expects("cm:n/left"), (Action::Delete, uid("cm:n/left"), Precondition::Absent));
+    assert_eq!(expects("job:n/j"), (Action::Replace, uid("job:n/j"), Precondition::Absent));
+    let own = expects("sa:n/default");
+    assert_eq!(own, (Action::Create, Precondition::None, Precondition::None), "the cluster makes it as soon as there is the namespace");
+}
+
+#[test]
+fn the_order_of_containers_is_a_value() {
+    let text = |image: &str| format!("ns n\ndeploy n/api image={image} inits=first,second");
+    let mut world = World::with(&text("a"));
+    let plan = world.up("ns n\ndeploy n/api image=a inits=second,first");
+    assert_eq!(
+        lines(&plan),
+        ["update Deployment/n/api: spec.template.spec.initContainers \
+          [{\"name\":\"first\"},{\"name\":\"second\"}] -> [{\"name\":\"second\"},{\"name\":\"first\"}] (rendered differently)"]
+    );
+    assert_eq!(world.live("deploy:n/api")["spec"]["template"]["spec"]["initContainers"][0]["name"], "second");
+    assert!(world.plan("ns n\ndeploy n/api image=a inits=second,first").is_empty());
+    let swapped = json!([{"name": "first"}, {"name": "second"}]);
+    world.set("deploy:n/api", "/spec/template/spec", "initContainers", swapped);
+    let plan = world.plan("ns n\ndeploy n/api image=a inits=second,first");
+    assert_eq!(plan.changes[1].reason, "drifted");
 }
 
 #[test]
@@ -135,6 +171,8 @@ fn a_job_runs_once_for_each_rendering() {
     let text = "ns n\njob n/migrate image=a";
     let mut world = World::with(text);
     assert_eq!(world.plan(text).changes[1].reason, "same Job");
+    world.set("job:n/migrate", "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+    assert!(world.plan(text).is_empty(), "it completed; that it is being removed does not matter");
     world.lose("job:n/migrate");
     let plan = world.plan(text);
     assert!(plan.is_empty());

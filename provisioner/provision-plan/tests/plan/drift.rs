@@ -47,9 +47,12 @@ fn a_changed_field_names_its_writer_and_a_removed_one_nobody() {
 
 #[test]
 fn gone_going_and_made_again_are_told_apart() {
-    let mut world = World::with("ns n\ncm n/gone data.x=1\ncm n/going data.x=1\ncm n/again data.x=1\njob n/done image=a\ncm n/registered");
+    let mut world = World::with(
+        "ns n\ncm n/gone data.x=1\ncm n/going data.x=1\ncm n/again data.x=1\njob n/done image=a\njob n/expiring image=a\ncm n/registered",
+    );
     world.lose("cm:n/gone");
     world.set("cm:n/going", "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+    world.set("job:n/expiring", "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z"));
     world.lose("cm:n/again");
     world.foreign("cm n/again data.x=2", "kubectl");
     world.lose("job:n/done");

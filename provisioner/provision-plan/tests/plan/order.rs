@@ -148,4 +148,7 @@ fn a_dependency_outside_of_the_set_must_be_in_the_cluster() {
     assert_eq!(codes(&world.plan("ns n\ncm n/a after=cm:n/there")), ["Fatal unknown-dependency ConfigMap/n/a"]);
     world.foreign("cm n/there", "kubectl");
     assert_eq!(codes(&world.plan("ns n\ncm n/a after=cm:n/there")), [""; 0]);
+    let mut world = World::with("ns n\ncm n/left data.x=1");
+    world.lose("cm:n/left");
+    assert_eq!(codes(&world.plan("ns n\ncm n/a after=cm:n/left")), ["Fatal unknown-dependency ConfigMap/n/a"]);
 }

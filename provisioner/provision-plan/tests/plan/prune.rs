@@ -104,6 +104,40 @@ fn a_namespace_goes_only_when_nothing_foreign_is_known_to_be_in_it() {
     assert_eq!(plan.findings[0].message, "Namespace/n is kept: it holds PersistentVolumeClaim/n/data-other-0, which is not ours");
 }
 
+/// What is applied, what happens then, what is in `n`, and why it stays when everything leaves.
+fn check_kept(before: &str, change: fn(&mut World), contents: &[&str], expected: &str) {
+    let mut world = World::with(before);
+    change(&mut world);
+    let contents = [("n".to_owned(), contents.iter().map(|content| id(content)).collect())].into();
+    let down = provision_plan::plan_down(&crate::text::desired("").scope(), &world.observed, &contents);
+    let namespace = down.changes.iter().find(|change| change.id == id("ns:n")).unwrap();
+    assert_eq!((namespace.action, namespace.reason.as_str()), (Action::Release, expected));
+    assert_eq!(down.count(Action::Delete), 0, "what would go with the namespace stays");
+}
+
+#[test]
+fn a_namespace_stays_with_what_stays_in_it() {
+    check_kept("ns n\ncm n/a keep=yes", |_| {}, &["cm:n/a"], "kept: it holds ConfigMap/n/a, which is kept");
+    check_kept(
+        "ns n\ncm n/a data.x=1",
+        |world| world.set("cm:n/a", "/metadata/annotations", "provision.dev/release", json!("staging")),
+        &["cm:n/a"],
+        "kept: it holds ConfigMap/n/a, which is not ours",
+    );
+    check_kept(
+        "ns n\nsts n/db claim=data keep=yes",
+        |_| {},
+        &["sts:n/db", "pvc:n/data-db-0"],
+        "kept: it holds 2 objects that stay: StatefulSet/n/db ... PersistentVolumeClaim/n/data-db-0",
+    );
+    let made_anew = |world: &mut World| {
+        world.lose("cm:n/a");
+        world.foreign("cm n/a data.x=2", "kubectl");
+    };
+    check_kept("ns n\ncm n/a data.x=1", made_anew, &["cm:n/a"], "kept: it holds ConfigMap/n/a, which is not ours");
+    check_kept("ns n\ncm n/a data.x=1", |world| world.lose("cm:n/a"), &["cm:n/a"], "kept: it holds ConfigMap/n/a, which is not ours");
+}
+
 #[test]
 fn many_deletions_and_an_empty_set_need_a_word() {
     let mut world = World::with(BEFORE);

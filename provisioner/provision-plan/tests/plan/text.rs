@@ -102,6 +102,10 @@ fn set(value: &mut Value, key: &str, setting: &str) {
         "role" => value["roleRef"] = json!({"kind": "Role", "name": setting}),
         "subject" => value["subjects"] = json!([{"kind": "ServiceAccount", "name": setting}]),
         "claim" => value["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": setting}}]),
+        "inits" => {
+            let named = setting.split(',').map(|name| json!({ "name": name }));
+            value.pointer_mut(pod).unwrap()["initContainers"] = named.collect();
+        }
         "replicas" => value["spec"]["replicas"] = scalar,
         "app" => value["spec"]["selector"] = json!({"matchLabels": {"app": setting}}),
         _ => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use provision_model::ownership::{owned_fields, project};
 use provision_model::{
     Action, ApiResource, ApiSurface, Change, ClusterIdentity, Desired, FIELD_MANAGER, GroupKind, Manifest, Observed, OnRemove, Plan,
-    Prediction, RecordedObject, ResourceId,
+    Precondition, Prediction, RecordedObject, ResourceId,
 };
 use provision_plan::{PlanError, PlanOptions, needs_prediction, plan_with};
 use serde_json::{Value, json};
@@ -110,8 +110,10 @@ impl World {
     fn carry_out(&mut self, plan: &Plan, change: &Change) {
         let id = &change.id;
         let live = self.observed.live.get(id);
-        if change.action.writes() {
-            assert_eq!(change.live_uid.as_deref(), live.and_then(Manifest::uid), "{id}");
+        match change.precondition() {
+            Precondition::Absent if change.action.writes() => assert!(live.is_none(), "{id}"),
+            Precondition::Uid(uid) if change.action.writes() => assert_eq!(live.and_then(Manifest::uid), Some(uid), "{id}"),
+            Precondition::Absent | Precondition::Uid(_) | Precondition::None => {}
         }
         let Some(sent) = &change.manifest else {
             if change.action == Action::Delete {
