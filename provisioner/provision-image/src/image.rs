@@ -161,7 +161,7 @@ fn valid_name(name: &str) -> bool {
     (1..=63).contains(&name.len()) && characters && !name.starts_with('-') && !name.ends_with('-')
 }
 
-fn base_layer(spec: &ImageSpec, needs: &Needs) -> Result<Layer, ImageError> {
+fn base_layer(spec: &ImageSpec, needs: &Needs) -> Result<Layer<'static>, ImageError> {
     let mut layer = Layer::default();
     layer.folder("/tmp", 0o1777)?;
     layer.file("/etc/passwd", 0o644, PASSWD.into())?;
@@ -186,17 +186,11 @@ fn library_folder(needs: &Needs, interpreter: &Path) -> String {
     anchor.parent().unwrap_or(Path::new("/lib")).to_string_lossy().into_owned()
 }
 
-fn program_layer(spec: &ImageSpec, base: &Layer) -> Result<Layer, ImageError> {
-    let mut layer = Layer::default();
-    let mut add = |path: &str, mode, source: &Path| {
-        if base.contains(path) {
-            return Err(ImageError::InvalidPath { path: path.to_owned(), reason: "something else is already there" });
-        }
-        layer.file(path, mode, read(source)?)
-    };
-    add(&format!("/{}", spec.name), 0o755, &spec.binary)?;
+fn program_layer<'a>(spec: &ImageSpec, base: &'a Layer<'a>) -> Result<Layer<'a>, ImageError> {
+    let mut layer = Layer::on(base);
+    layer.file(&format!("/{}", spec.name), 0o755, read(&spec.binary)?)?;
     for file in &spec.files {
-        add(&file.path, file.mode, &file.source)?;
+        layer.file(&file.path, file.mode, read(&file.source)?)?;
     }
     Ok(layer)
 }

@@ -12,7 +12,8 @@ pub(crate) const MEDIA_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip
 
 /// Entries of a layer by their path, without the leading slash; folders above a file are added with it.
 #[derive(Default)]
-pub(crate) struct Layer {
+pub(crate) struct Layer<'a> {
+    below: Option<&'a Layer<'a>>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -21,7 +22,12 @@ enum Entry {
     File { mode: u32, content: Vec<u8> },
 }
 
-impl Layer {
+impl<'a> Layer<'a> {
+    /// Makes a layer that lies on another; it can't replace what is there, and leaves its folders as they are.
+    pub(crate) fn on(below: &'a Layer<'a>) -> Self {
+        Self { below: Some(below), entries: BTreeMap::new() }
+    }
+
     /// Adds a file with an absolute `path`; its owner is root, so the program can't change it.
     pub(crate) fn file(&mut self, path: &str, mode: u32, content: Vec<u8>) -> Result<(), ImageError> {
         self.insert(path, Entry::File { mode, content })
@@ -32,11 +38,6 @@ impl Layer {
         self.insert(path, Entry::Folder { mode })
     }
 
-    /// Tells whether something lies at the absolute `path`.
-    pub(crate) fn contains(&self, path: &str) -> bool {
-        self.entries.contains_key(path.trim_start_matches('/'))
-    }
-
     fn insert(&mut self, path: &str, entry: Entry) -> Result<(), ImageError> {
         let invalid = |reason| ImageError::InvalidPath { path: path.to_owned(), reason };
         let relative = path.strip_prefix('/').ok_or(invalid("it is not absolute"))?;
@@ -44,15 +45,22 @@ impl Layer {
         if !relative.split('/').all(plain) {
             return Err(invalid("it has empty, `.` or `..` parts"));
         }
-        for (at, _) in relative.match_indices('/') {
-            let parent = self.entries.entry(relative[..at].to_owned()).or_insert(Entry::Folder { mode: 0o755 });
-            if matches!(parent, Entry::File { .. }) {
-                return Err(invalid("a file is where its folder should be"));
-            }
+        if relative.split('/').any(|part| part.starts_with(".wh.")) {
+            return Err(invalid("container engines read names that begin with `.wh.` as deletions"));
         }
-        if self.entries.insert(relative.to_owned(), entry).is_some() {
+        let below = |path: &str| self.below.and_then(|below| below.entries.get(path));
+        if below(relative).is_some() || self.entries.contains_key(relative) {
             return Err(invalid("something else is already there"));
         }
+        for (at, _) in relative.match_indices('/') {
+            let parent = &relative[..at];
+            match below(parent).or(self.entries.get(parent)) {
+                Some(Entry::Folder { .. }) => {}
+                Some(Entry::File { .. }) => return Err(invalid("a file is where its folder should be")),
+                None => drop(self.entries.insert(parent.to_owned(), Entry::Folder { mode: 0o755 })),
+            }
+        }
+        self.entries.insert(relative.to_owned(), entry);
         Ok(())
     }
 
@@ -113,10 +121,24 @@ mod tests {
     fn impossible_paths_are_refused() {
         let mut layer = Layer::default();
         layer.file("/etc/passwd", 0o644, Vec::new()).unwrap();
-        for path in ["etc/group", "/etc/../group", "/", "/etc//x", "/etc/passwd", "/etc/passwd/x"] {
+        for path in ["etc/group", "/etc/../group", "/", "/etc//x", "/etc/passwd", "/etc/passwd/x", "/.wh.x", "/.wh.x/y"] {
             assert!(layer.file(path, 0o644, Vec::new()).is_err(), "{path} must be refused");
         }
         layer.file(&format!("/{}", "x".repeat(300)), 0o644, Vec::new()).unwrap();
         assert!(layer.pack().is_err(), "an archive can't hold a name of 300 bytes");
+    }
+
+    #[test]
+    fn a_layer_leaves_what_lies_below_as_it_is() {
+        let mut below = Layer::default();
+        below.folder("/tmp", 0o1777).unwrap();
+        below.file("/etc/passwd", 0o644, Vec::new()).unwrap();
+        let mut above = Layer::on(&below);
+        for path in ["/etc/passwd", "/etc/passwd/x", "/tmp"] {
+            assert!(above.file(path, 0o644, Vec::new()).is_err(), "{path} must be refused");
+        }
+        above.file("/tmp/seed", 0o644, Vec::new()).unwrap();
+        above.file("/srv/seed", 0o644, Vec::new()).unwrap();
+        assert_eq!(above.entries.keys().collect::<Vec<_>>(), ["srv", "srv/seed", "tmp/seed"], "no folder is declared again");
     }
 }

@@ -90,25 +90,41 @@ async fn has_blob(session: &Session<'_>, blob: &Blob) -> Result<bool, ImageError
     }
 }
 
+/// Sends a blob; each attempt is an upload of its own, since what a broken one has left at its address can't be continued.
 async fn upload_blob(session: &Session<'_>, blob: &Blob) -> Result<(), ImageError> {
     let action = format!("upload blob {} of {} bytes", blob.digest, blob.content.len());
-    let start = session.call(Call::new(Method::POST, session.url("blobs/uploads/")?, &action)).await?;
-    if start.status != StatusCode::ACCEPTED {
-        return Err(session.refused(&action, &start));
+    let mut attempt = 1;
+    loop {
+        let sent = session.send(&upload_call(session, blob, &action).await?).await;
+        if sent.as_ref().is_ok_and(|answer| answer.status == StatusCode::CREATED) {
+            return Ok(());
+        }
+        match (session.pause_after(&sent, attempt), sent) {
+            (Some(pause), _) => tokio::time::sleep(pause).await,
+            (None, Ok(answer)) => return Err(session.refused(&action, &answer)),
+            (None, Err(source)) => return Err(session.unreachable(&action, attempt, source)),
+        }
+        // Only the answer may have been lost.
+        if has_blob(session, blob).await? {
+            return Ok(());
+        }
+        attempt += 1;
     }
-    let mut place = upload_place(session, &action, &start)?;
+}
+
+/// Begins an upload and returns the request that sends the whole blob to it.
+async fn upload_call<'a>(session: &Session<'_>, blob: &Blob, action: &'a str) -> Result<Call<'a>, ImageError> {
+    let start = session.call(Call::new(Method::POST, session.url("blobs/uploads/")?, action)).await?;
+    if start.status != StatusCode::ACCEPTED {
+        return Err(session.refused(action, &start));
+    }
+    let mut place = upload_place(session, action, &start)?;
     place.query_pairs_mut().append_pair("digest", blob.digest.as_str());
-    let mut call = Call::new(Method::PUT, place, &action);
+    let mut call = Call::new(Method::PUT, place, action);
     call.headers.insert(CONTENT_TYPE, "application/octet-stream".to_owned());
     call.headers.insert(CONTENT_LENGTH, blob.content.len().to_string());
     call.body = Some(blob.content.clone());
-    let end = session.call(call).await?;
-    match end.status {
-        StatusCode::CREATED => Ok(()),
-        // The upload's own address can be used once: a repeat after a lost answer finds it gone, with the blob in place.
-        StatusCode::NOT_FOUND if has_blob(session, blob).await? => Ok(()),
-        _ => Err(session.refused(&action, &end)),
-    }
+    Ok(call)
 }
 
 /// Reads where the blob is to be sent; the registry may answer with a path or a whole URL.

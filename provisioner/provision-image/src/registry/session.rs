@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -14,6 +14,8 @@ use super::{PushOptions, RegistryCredentials};
 use crate::{ImageError, Reference};
 
 const MAX_DETAIL: usize = 300;
+/// Longest part of an answer that is read, in bytes: tokens and errors are far shorter, blobs are never asked for.
+const MAX_ANSWER: usize = 1 << 20;
 
 /// A request that can be sent more than once.
 pub(super) struct Call<'a> {
@@ -22,12 +24,21 @@ pub(super) struct Call<'a> {
     action: &'a str,
     pub(super) headers: HashMap<HeaderName, String>,
     pub(super) body: Option<Bytes>,
+    signature: Signature,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(method: Method, url: Url, action: &'a str) -> Self {
-        Self { method, url, action, headers: HashMap::new(), body: None }
+        Self { method, url, action, headers: HashMap::new(), body: None, signature: Signature::Session }
     }
+}
+
+/// What a request is authorised with.
+enum Signature {
+    /// What the registry has asked for, if the request goes to the registry itself: an upload may lead to a store of another owner.
+    Session,
+    /// This, or nothing.
+    Own(Option<HeaderValue>),
 }
 
 /// What came back, read to its end.
@@ -75,13 +86,7 @@ impl<'a> Session<'a> {
         if target.is_loopback() {
             builder = builder.no_proxy();
         }
-        let unreachable = |source| ImageError::Unreachable {
-            registry: target.registry.clone(),
-            action: "set up a connection".to_owned(),
-            attempts: 0,
-            source,
-        };
-        let client = builder.build().map_err(unreachable)?;
+        let client = builder.build().map_err(|source| unreachable(target, "set up a connection", 0, source))?;
         Ok(Self { client, base, target, options, authorization: Mutex::new(None) })
     }
 
@@ -104,18 +109,23 @@ impl<'a> Session<'a> {
     async fn repeat(&self, call: &Call<'_>) -> Result<Answer, ImageError> {
         let mut attempt = 1;
         loop {
-            let last = attempt >= self.options.attempts.max(1);
-            match self.send(call).await {
-                Ok(answer) if last || !is_passing(answer.status) => return Ok(answer),
-                Ok(answer) => tokio::time::sleep(self.pause(attempt, retry_after(&answer))).await,
-                Err(source) if last => {
-                    let (registry, action) = (self.target.registry.clone(), call.action.to_owned());
-                    return Err(ImageError::Unreachable { registry, action, attempts: attempt, source });
-                }
-                Err(_) => tokio::time::sleep(self.pause(attempt, None)).await,
+            let sent = self.send(call).await;
+            match self.pause_after(&sent, attempt) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return sent.map_err(|source| self.unreachable(call.action, attempt, source)),
             }
             attempt += 1;
         }
+    }
+
+    /// Returns how long to wait before another attempt; none if it would be one too many, or can't help.
+    pub(super) fn pause_after(&self, sent: &reqwest::Result<Answer>, attempt: u32) -> Option<Duration> {
+        let asked = match sent {
+            Ok(answer) if !is_passing(answer.status) => return None,
+            Ok(answer) => retry_after(answer),
+            Err(_) => None,
+        };
+        (attempt < self.options.attempts).then(|| self.pause(attempt, asked))
     }
 
     fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
@@ -123,7 +133,8 @@ impl<'a> Session<'a> {
         asked.unwrap_or(doubled).min(self.options.backoff_limit)
     }
 
-    async fn send(&self, call: &Call<'_>) -> reqwest::Result<Answer> {
+    /// Sends a request one time.
+    pub(super) async fn send(&self, call: &Call<'_>) -> reqwest::Result<Answer> {
         let mut request = self.client.request(call.method.clone(), call.url.clone());
         for (name, value) in &call.headers {
             request = request.header(name, value);
@@ -131,15 +142,17 @@ impl<'a> Session<'a> {
         if let Some(body) = &call.body {
             request = request.body(body.clone());
         }
-        read(self.authorize(request, &call.url).send().await?).await
+        if let Some(value) = self.authorization(call) {
+            request = request.header(AUTHORIZATION, value);
+        }
+        read(request.send().await?).await
     }
 
-    /// Adds the credentials, for the registry itself only: an upload may lead to a store of another owner.
-    fn authorize(&self, request: RequestBuilder, url: &Url) -> RequestBuilder {
-        let known = self.authorization.lock().map(|value| value.clone()).unwrap_or_default();
-        match known {
-            Some(value) if url.origin() == self.base.origin() => request.header(AUTHORIZATION, value),
-            _ => request,
+    fn authorization(&self, call: &Call<'_>) -> Option<HeaderValue> {
+        match &call.signature {
+            Signature::Own(value) => value.clone(),
+            Signature::Session if call.url.origin() == self.base.origin() => self.authorization.lock().ok()?.clone(),
+            Signature::Session => None,
         }
     }
 
@@ -179,18 +192,10 @@ impl<'a> Session<'a> {
                 realm.query_pairs_mut().append_pair(name, value);
             }
         }
-        let mut request = self.client.get(realm);
-        if let Some(authorization) = credentials.and_then(basic) {
-            request = request.header(AUTHORIZATION, authorization);
-        }
         let action = format!("sign in to {}", call.action);
-        let unreachable = |source: reqwest::Error| ImageError::Unreachable {
-            registry: self.target.registry.clone(),
-            action: action.clone(),
-            attempts: 1,
-            source: source.without_url(),
-        };
-        let answer = read(request.send().await.map_err(unreachable)?).await.map_err(unreachable)?;
+        let mut request = Call::new(Method::GET, realm, &action);
+        request.signature = Signature::Own(credentials.and_then(basic));
+        let answer = self.repeat(&request).await?;
         if !answer.status.is_success() {
             return Err(self.refused(&action, &answer));
         }
@@ -211,14 +216,29 @@ impl<'a> Session<'a> {
         }
     }
 
+    pub(super) fn unreachable(&self, action: &str, attempts: u32, source: reqwest::Error) -> ImageError {
+        unreachable(self.target, action, attempts, source)
+    }
+
     pub(super) fn protocol(&self, action: &str, reason: &str) -> ImageError {
         ImageError::Protocol { registry: self.target.registry.clone(), action: action.to_owned(), reason: reason.to_owned() }
     }
 }
 
-async fn read(response: Response) -> reqwest::Result<Answer> {
+/// Makes the error for a request without an answer; not with its URL, which may hold the right to an upload.
+fn unreachable(target: &Reference, action: &str, attempts: u32, source: reqwest::Error) -> ImageError {
+    ImageError::Unreachable { registry: target.registry.clone(), action: action.to_owned(), attempts, source: source.without_url() }
+}
+
+async fn read(mut response: Response) -> reqwest::Result<Answer> {
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { status, headers, body: response.bytes().await? })
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER
+        && let Some(chunk) = response.chunk().await?
+    {
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
+    }
+    Ok(Answer { status, headers, body: body.into() })
 }
 
 fn is_passing(status: StatusCode) -> bool {

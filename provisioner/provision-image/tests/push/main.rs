@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use provision_image::{Digest, ExtraFile, Image, ImageError, ImageSpec, PushOptions, Reference, RegistryCredentials, build, push};
@@ -196,6 +197,96 @@ async fn a_push_that_was_cut_off_is_completed_by_the_next() {
     registry.forget_blob("feature-service", &blob.digest);
     let again = push(&image, &target, &quick()).await.unwrap();
     assert_eq!((again.uploaded, again.skipped), (1, 2));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_off_is_begun_anew() {
+    let registry = Registry::start(RegistryMode::Open);
+    let image = own_image();
+    let first = image.blobs().next().unwrap();
+    assert!(first.content.len() > 200_000, "the cut falls into the first upload");
+    let place = support::cut_off_once(registry.address(), 150_000);
+    let pushed = push(&image, &format!("{place}/feature-service").parse().unwrap(), &quick()).await.unwrap();
+    assert_eq!((pushed.uploaded, pushed.skipped), (3, 0));
+    assert_eq!(registry.get(&format!("/v2/feature-service/blobs/{}", first.digest)).await, first.content);
+}
+
+/// Answers as a registry without any blob; `put` answers the uploads, by their number.
+fn empty_registry(request: &str, put: impl Fn(usize) -> &'static str, uploads: &AtomicUsize) -> (String, String) {
+    let mut words = request.split(' ');
+    let head = match (words.next().unwrap(), words.next().unwrap()) {
+        ("HEAD", _) => "404 Not Found".to_owned(),
+        ("POST", _) => format!("202 Accepted\r\nLocation: /upload/{}", uploads.fetch_add(1, Ordering::Relaxed)),
+        ("PUT", path) => match path.strip_prefix("/upload/").and_then(|rest| rest.split('?').next()) {
+            Some(number) => put(number.parse().unwrap()).to_owned(),
+            None => "201 Created".to_owned(),
+        },
+        other => panic!("{other:?}"),
+    };
+    (head, String::new())
+}
+
+#[tokio::test]
+async fn an_address_for_an_upload_is_used_once() {
+    for failure in ["503 Busy", support::CUT] {
+        let uploads = AtomicUsize::new(0);
+        let registry = Scripted::start(move |request, _| {
+            empty_registry(request, |number| if number == 0 { failure } else { "201 Created" }, &uploads)
+        });
+        let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+        let pushed = push(&own_image(), &target, &quick()).await.unwrap();
+        assert_eq!(pushed.uploaded, 3);
+        let requests = registry.requests();
+        let mut places: Vec<&str> = requests.iter().filter_map(|text| text.strip_prefix("PUT /upload/")?.split('?').next()).collect();
+        places.sort_unstable();
+        assert_eq!(places, ["0", "1", "2", "3"], "after {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_is_tried_a_bounded_number_of_times() {
+    for (failure, uploads_expected) in [("503 Busy", 2), (support::CUT, 2), ("400 Bad Request", 1)] {
+        let uploads = AtomicUsize::new(0);
+        let registry = Scripted::start(move |request, _| empty_registry(request, |_| failure, &uploads));
+        let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+        let error = push(&own_image(), &target, &quick()).await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("upload blob sha256:") && !text.contains("/upload/"), "{text}");
+        let posts = registry.requests().iter().filter(|text| text.starts_with("POST ")).count();
+        assert_eq!(posts, uploads_expected, "after {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_answer_was_lost_is_not_repeated() {
+    let (uploads, arrived) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let registry = Scripted::start(move |request, _| {
+        if request.starts_with("HEAD ") && arrived.load(Ordering::Relaxed) > 0 {
+            return ("200 OK".to_owned(), String::new());
+        }
+        let put = |_| {
+            arrived.fetch_add(1, Ordering::Relaxed);
+            support::CUT
+        };
+        empty_registry(request, put, &uploads)
+    });
+    let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+    let pushed = push(&own_image(), &target, &quick()).await.unwrap();
+    assert_eq!((pushed.uploaded, pushed.skipped), (1, 2));
+    assert_eq!(registry.requests().iter().filter(|text| text.starts_with("POST ")).count(), 1);
+}
+
+#[tokio::test]
+async fn a_busy_place_for_tokens_is_asked_again() {
+    let asked = AtomicUsize::new(0);
+    let registry = Scripted::start(move |request, address| {
+        let busy = request.starts_with("GET /token") && asked.fetch_add(1, Ordering::Relaxed) == 0;
+        if busy { ("503 Busy".to_owned(), String::new()) } else { token_registry(request, address) }
+    });
+    let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+    let credentials = Some(RegistryCredentials::new("ci", "s3cret-canary"));
+    let pushed = push(&own_image(), &target, &PushOptions { credentials, ..quick() }).await.unwrap();
+    assert_eq!(pushed.skipped, 3);
 }
 
 #[test]

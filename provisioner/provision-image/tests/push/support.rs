@@ -1,8 +1,8 @@
 //! A real registry for one test, and a look into the images it holds.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,7 @@ impl Registry {
         let process = started.unwrap_or_else(|error| panic!("{INSTALL} ({error})"));
         let registry = Self { process, address, folder };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while std::net::TcpStream::connect(&registry.address).is_err() {
+        while TcpStream::connect(&registry.address).is_err() {
             let log = || fs::read_to_string(registry.folder.path().join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "the registry did not start:\n{}", log());
             std::thread::sleep(Duration::from_millis(20));
@@ -105,6 +105,43 @@ pub(crate) fn docker_config(registry: &str) -> String {
     serde_json::json!({"auths": {registry: {"auth": auth}}}).to_string()
 }
 
+/// Instead of the head of an answer: the connection is closed without one.
+pub(crate) const CUT: &str = "";
+
+/// Reads a request to its end and returns its head.
+fn read_request(connection: &TcpStream) -> String {
+    let mut reader = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "a request ended early: {head}");
+    }
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    reader.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+    head
+}
+
+/// Passes connections on to `target`; the first one is cut off after `bytes` from the client. Returns its own address.
+pub(crate) fn cut_off_once(target: &str, bytes: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let target = target.to_owned();
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&target).unwrap());
+            let (mut to_client, from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut &from_server, &mut to_client).ok());
+            std::thread::spawn(move || {
+                let limit = if number == 0 { bytes } else { u64::MAX };
+                std::io::copy(&mut (&client).take(limit), &mut &server).ok();
+                for stream in [client, server] {
+                    stream.shutdown(Shutdown::Both).ok();
+                }
+            });
+        }
+    });
+    address
+}
+
 /// A server that answers each request as a function of its text says: for what a real registry can't be made to do.
 pub(crate) struct Scripted {
     pub(crate) address: String,
@@ -121,11 +158,12 @@ impl Scripted {
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let mut connection = connection.unwrap();
-                let mut bytes = [0; 16384];
-                let length = connection.read(&mut bytes).unwrap();
-                let request = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                let request = read_request(&connection);
                 let (head, body) = script(&request, &own);
                 seen.lock().unwrap().push(request);
+                if head == CUT {
+                    continue;
+                }
                 let length = body.len();
                 write!(connection, "HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
             }
