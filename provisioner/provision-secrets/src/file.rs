@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,21 @@ use std::path::{Path, PathBuf};
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
 use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-/// First line of the plain text; other versions are refused, never rewritten.
+/// First line of the plain text: the name and the version. Other versions are refused, never rewritten.
 const FORMAT: &str = "provision-secrets/1";
+const FORMAT_NAME: &str = "provision-secrets/";
 
-/// Secret values by `path` and `property`.
-pub(crate) type Values = BTreeMap<String, BTreeMap<String, String>>;
+/// Secret values by `path` and `property`; wiped from memory when dropped.
+#[derive(Default)]
+pub(crate) struct Values(pub(crate) BTreeMap<String, BTreeMap<String, String>>);
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        self.0.values_mut().flat_map(BTreeMap::values_mut).for_each(String::zeroize);
+    }
+}
 
 /// Why the local store can't be used. No variant holds a value.
 #[derive(Debug, Error)]
@@ -79,7 +87,8 @@ impl Locked {
     /// Makes the folder if it is not there and waits for whoever holds it.
     pub(crate) fn open(folder: &Path, environment: &str) -> Result<Self, StoreError> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io("create the folder", folder))?;
-        owner_only(folder, 0o700)?;
+        let metadata = std::fs::metadata(folder).map_err(io("look at", folder))?;
+        owner_only(folder, &metadata, 0o700)?;
         let path = folder.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(io("open", &path))?;
         lock.lock().map_err(io("lock", &path))?;
@@ -97,16 +106,18 @@ impl Locked {
     /// Reads all values; none when nothing was stored yet.
     pub(crate) fn load(&self) -> Result<Values, StoreError> {
         let path = self.values_path();
-        let Some(cipher) = read_if_there(&path)? else { return Ok(Values::new()) };
+        let Some(cipher) = read_if_there(&path)? else { return Ok(Values::default()) };
         let Some(key) = self.key()? else { return Err(StoreError::KeyLost { key: self.key_path(), values: path }) };
         let damaged = || StoreError::Damaged { path: path.clone() };
         let plain = Zeroizing::new(age::decrypt(&key, &cipher).map_err(|_| damaged())?);
         let text = std::str::from_utf8(&plain).map_err(|_| damaged())?;
         let (format, body) = text.split_once('\n').ok_or_else(damaged)?;
         if format != FORMAT {
-            return Err(StoreError::Newer { path, found: format.chars().take(40).collect() });
+            // Shown only if it is what it should be: the first line of anything else may be a value.
+            let version = format.strip_prefix(FORMAT_NAME).and_then(|version| version.parse::<u32>().ok()).ok_or_else(damaged)?;
+            return Err(StoreError::Newer { path, found: format!("{FORMAT_NAME}{version}") });
         }
-        serde_json::from_str(body).map_err(|_| damaged())
+        serde_json::from_str(body).map(Values).map_err(|_| damaged())
     }
 
     /// Writes all values; the file holds the old or the new ones, never half of them.
@@ -122,7 +133,7 @@ impl Locked {
             }
         };
         let path = self.values_path();
-        let body = Zeroizing::new(serde_json::to_string(values).map_err(|_| StoreError::Damaged { path: path.clone() })?);
+        let body = Zeroizing::new(serde_json::to_string(&values.0).map_err(|_| StoreError::Damaged { path: path.clone() })?);
         let plain = Zeroizing::new(format!("{FORMAT}\n{}", body.as_str()));
         let cipher = age::encrypt(&key.to_public(), plain.as_bytes()).map_err(|_| StoreError::Damaged { path: path.clone() })?;
         write_whole(&path, &cipher)
@@ -161,14 +172,15 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(io("open", path)(source)),
     };
-    owner_only(path, 0o600)?;
+    let metadata = file.metadata().map_err(io("look at", path))?;
+    owner_only(path, &metadata, 0o600)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(io("read", path))?;
     Ok(Some(bytes))
 }
 
-fn owner_only(path: &Path, wanted: u32) -> Result<(), StoreError> {
-    let mode = std::fs::metadata(path).map_err(io("look at", path))?.mode() & 0o777;
+fn owner_only(path: &Path, metadata: &Metadata, wanted: u32) -> Result<(), StoreError> {
+    let mode = metadata.mode() & 0o777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(StoreError::TooOpen { path: path.to_path_buf(), mode, wanted }) }
 }
 

@@ -62,14 +62,14 @@ impl LocalSecrets {
         let failed = |action| move |source: StoreError| self.failed(action, source);
         let store = Locked::open(&self.folder, &self.environment).map_err(failed("open"))?;
         let mut values = store.load().map_err(failed("read"))?;
-        let stored = values.get(&reference.path).and_then(|properties| properties.get(&reference.property)).cloned();
+        let stored = values.0.get(&reference.path).and_then(|properties| properties.get(&reference.property));
         let value = match (self.fresh(reference), stored) {
             (Some(given), Some(stored)) if given.expose() == stored => return Ok(given),
             (Some(given), _) => given,
-            (None, Some(stored)) => return Ok(SecretValue::new(stored)),
+            (None, Some(stored)) => return Ok(SecretValue::new(stored.clone())),
             (None, None) => self.first(reference)?,
         };
-        values.entry(reference.path.clone()).or_default().insert(reference.property.clone(), value.expose().to_owned());
+        values.0.entry(reference.path.clone()).or_default().insert(reference.property.clone(), value.expose().to_owned());
         store.save(&values).map_err(failed("write"))?;
         Ok(value)
     }

@@ -131,20 +131,45 @@ fn betrays(text: &str) -> bool {
     text.contains(CANARY) || encoded.iter().any(|form| text.to_lowercase().contains(&form.trim_end_matches('=').to_lowercase()))
 }
 
-#[tokio::test]
-async fn values_of_a_newer_program_are_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await;
-    let secrets = folder.path().join("secrets");
+/// Puts a plain text in the place of the values, encrypted for the store's own key, and returns the file's bytes.
+fn replace_values(secrets: &Path, plain: &str) -> Vec<u8> {
     let key: age::x25519::Identity = std::fs::read_to_string(secrets.join("key.txt")).unwrap().trim().parse().unwrap();
-    let newer = age::encrypt(&key.to_public(), format!("provision-secrets/2\n{CANARY}").as_bytes()).unwrap();
-    std::fs::write(secrets.join("dev.age"), &newer).unwrap();
-    for property in ["url", "token"] {
-        let error = words(&store(folder.path(), &[("TEST_URL", "x")]).read(&reference(property)).await.unwrap_err());
-        assert!(error.contains("dev.age was written by a newer program (`provision-secrets/2`)"), "{error}");
-        assert!(!betrays(&error), "{error}");
+    let cipher = age::encrypt(&key.to_public(), plain.as_bytes()).unwrap();
+    std::fs::write(secrets.join("dev.age"), &cipher).unwrap();
+    cipher
+}
+
+#[tokio::test]
+async fn values_that_can_not_be_understood_are_left_alone_and_not_shown() {
+    for (plain, expected) in [
+        (format!("provision-secrets/2\n{CANARY}"), "dev.age was written by a newer program (`provision-secrets/2`)"),
+        (format!("{CANARY}\nmore"), "dev.age is damaged"),
+        (format!("provision-secrets/{CANARY}\nmore"), "dev.age is damaged"),
+        (CANARY.to_owned(), "dev.age is damaged"),
+        (format!("provision-secrets/1\n{{\"feature/test\": \"{CANARY}\"}}"), "dev.age is damaged"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        text(&store(folder.path(), &[("TEST_URL", CANARY)]), "url").await;
+        let secrets = folder.path().join("secrets");
+        let cipher = replace_values(&secrets, &plain);
+        for property in ["url", "token"] {
+            let error = words(&store(folder.path(), &[("TEST_URL", "x")]).read(&reference(property)).await.unwrap_err());
+            assert!(error.contains(expected), "{error}");
+            assert!(!betrays(&error), "{error}");
+        }
+        assert_eq!(std::fs::read(secrets.join("dev.age")).unwrap(), cipher);
     }
-    assert_eq!(std::fs::read(secrets.join("dev.age")).unwrap(), newer);
+}
+
+#[tokio::test]
+async fn the_same_values_never_give_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = std::collections::BTreeSet::new();
+    for value in [CANARY, "other", CANARY, "other"] {
+        text(&store(folder.path(), &[("TEST_URL", value)]), "url").await;
+        files.insert(std::fs::read(folder.path().join("secrets/dev.age")).unwrap());
+    }
+    assert_eq!(files.len(), 4, "each file is encrypted with a key and nonce of its own");
 }
 
 #[tokio::test]
