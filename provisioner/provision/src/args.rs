@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use crate::commands::Command;
 
@@ -9,7 +9,7 @@ use crate::commands::Command;
 /// Decide, then act: every change is shown beforehand, can be stopped at any moment and resumed, undone, and compared with what is
 /// really there.
 #[derive(Debug, Parser)]
-#[command(name = "provision", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "provision", version, max_term_width = 110, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -45,12 +45,15 @@ pub(crate) struct GlobalArgs {
     /// Output for people or for programs.
     #[arg(long, short = 'o', value_enum, default_value_t = OutputFormat::Text, global = true)]
     pub(crate) output: OutputFormat,
-    /// Kubeconfig file [default: `KUBECONFIG`, then the in-cluster account, then ~/.kube/config].
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG", global = true)]
+    /// Kubeconfig file [default: `KUBECONFIG`, then ~/.kube/config, then the in-cluster account].
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Context in the kubeconfig [default: its current one].
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) context: Option<String>,
+    /// Log to stderr what the run does; twice: each request to the cluster too [default: what `RUST_LOG` says].
+    #[arg(long, short = 'v', action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
     /// Folder for local state: the generated secrets of environments in `local` mode.
     #[arg(long, value_name = "DIR", env = "PROVISION_STATE", global = true)]
     pub(crate) state: Option<PathBuf>,

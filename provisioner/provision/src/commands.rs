@@ -26,6 +26,8 @@ use crate::ui::Ui;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Read environments: values, where each comes from, differences, schema.
+    ///
+    /// Example: provision env show --env prod --origin
     #[command(subcommand)]
     Env(env::EnvCommand),
     Render(render::RenderArgs),
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Drift(drift::DriftArgs),
     History(history::HistoryArgs),
     /// Build and push the images of the services.
+    ///
+    /// Example: provision image build --binaries target/release
     #[command(subcommand)]
     Image(image::ImageCommand),
     Completions(completions::CompletionsArgs),

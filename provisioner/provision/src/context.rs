@@ -17,7 +17,9 @@ pub(crate) fn root(global: &GlobalArgs) -> Result<PathBuf, CliError> {
 
 /// Reads the project's files.
 pub(crate) fn sources(global: &GlobalArgs) -> Result<Sources, CliError> {
-    Sources::read(&root(global)?).map_err(|source| CliError::Load { source })
+    let root = root(global)?;
+    tracing::info!(root = %root.display(), "reading the project");
+    Sources::read(&root).map_err(|source| CliError::Load { source })
 }
 
 /// Returns what was selected; a missing `--env` is a usage error that names those that exist.
@@ -32,5 +34,8 @@ pub(crate) fn selection(global: &GlobalArgs, sources: &Sources) -> Result<Select
 
 /// Merges and checks the selected environment.
 pub(crate) fn environment(global: &GlobalArgs, sources: &Sources) -> Result<Environment, CliError> {
-    resolve(sources, &selection(global, sources)?).map_err(CliError::Config)
+    let environment = resolve(sources, &selection(global, sources)?).map_err(CliError::Config)?;
+    let region = environment.region.as_ref().map(tracing::field::display);
+    tracing::info!(environment = %environment.name, region, release = %environment.release, "environment resolved");
+    Ok(environment)
 }

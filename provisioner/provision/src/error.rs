@@ -116,6 +116,12 @@ pub(crate) enum CliError {
         #[help]
         help: String,
     },
+    /// Signals can't be listened to.
+    #[error("failed to listen for Ctrl-C")]
+    Signals {
+        #[source]
+        source: std::io::Error,
+    },
     /// Output can't be written.
     #[error("failed to write the output")]
     Output {
@@ -140,6 +146,7 @@ impl CliError {
             | Self::Apply { .. }
             | Self::File { .. }
             | Self::Image { .. }
+            | Self::Signals { .. }
             | Self::Output { .. } => ExitStatus::Failed,
         }
     }

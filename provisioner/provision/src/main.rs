@@ -5,6 +5,8 @@ mod commands;
 mod context;
 mod error;
 mod exit;
+mod interrupts;
+mod log;
 mod operate;
 mod plan_file;
 mod secrets;
@@ -17,6 +19,7 @@ use clap::Parser;
 
 use crate::args::Cli;
 use crate::exit::ExitStatus;
+use crate::log::Logs;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
@@ -24,7 +27,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(usage) => return usage_exit(&usage),
     };
-    let mut ui = Ui::new(cli.global.output);
+    let (logs, remark) = match log::start(cli.global.verbose) {
+        Ok(logs) => (logs, None),
+        Err(remark) => (Logs::Off, Some(remark)),
+    };
+    let mut ui = Ui::new(cli.global.output, logs);
+    if let Some(remark) = remark {
+        ui.note(&remark);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => {
@@ -32,6 +42,7 @@ fn main() -> ExitCode {
             return ExitStatus::Failed.into();
         }
     };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), run = ui.run(), "started");
     let status = match runtime.block_on(commands::run(cli, &mut ui)) {
         Ok(status) => status,
         Err(error) => {
@@ -39,6 +50,7 @@ fn main() -> ExitCode {
             error.exit()
         }
     };
+    tracing::info!(exit_code = status.code(), "ended");
     // Tasks that only watch must not hold the exit back.
     runtime.shutdown_background();
     status.into()

@@ -21,10 +21,18 @@ pub(crate) fn write(path: &Path, plan: &Plan) -> Result<(), CliError> {
     let saved = Saved { format: FORMAT.to_owned(), decisions: plan.decision_digest(), plan: plan.clone() };
     let failed = |source| CliError::File { action: "write the plan to", path: path.to_path_buf(), source };
     let text = serde_json::to_vec(&saved).map_err(|source| failed(source.into()))?;
-    let part = path.with_extension("part");
-    let mut file = std::fs::File::create(&part).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&part, path).map_err(failed)
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let written = std::fs::File::create(&part).and_then(|mut file| {
+        file.write_all(&text)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    });
+    written.map_err(|source| {
+        // What is left of it is of no use; the failure to write is the one to tell.
+        std::fs::remove_file(&part).ok();
+        failed(source)
+    })
 }
 
 /// Reads a saved plan and checks that it is whole.

@@ -1,16 +1,20 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use provision_apply::{Cluster, ClusterError, RunContext, SystemClock, contents, observe, predict, preflight};
 use provision_config::{Environment, RenderInputs, Sources, render};
 use provision_kube::{Connection, KubeCluster, Patience};
 use provision_model::{ClusterIdentity, Desired, GroupKind, Observed, Plan, Scope, Severity};
-use provision_plan::{Contents, PlanOptions, leaving_namespaces, needs_prediction, plan_with};
+use provision_plan::{PlanOptions, leaving_namespaces, needs_prediction, plan_down, plan_with};
 use provision_saga::CancelToken;
+use tokio::task::JoinHandle;
 
 use crate::args::GlobalArgs;
 use crate::context;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
+use crate::interrupts::Interrupts;
+use crate::log::progress::log_decisions;
 use crate::secrets::Secrets;
 use crate::ui::Ui;
 
@@ -32,11 +36,13 @@ impl Session {
         let sources = context::sources(global)?;
         let environment = context::environment(global, &sources)?;
         let secrets = Secrets::open(global, &environment)?;
-        let connection = Connection { kubeconfig: global.kubeconfig.clone(), context: global.context.clone() };
+        let connection = Connection { kubeconfig: kubeconfig(global), context: global.context.clone() };
         let cluster = KubeCluster::connect(&connection, Patience::default()).await.map_err(|source| CliError::Connect { source })?;
         let mut run = RunContext::new(Arc::new(cluster), Arc::new(secrets), Arc::new(SystemClock), ui.run(), holder());
         run.progress = ui.start_progress();
+        tracing::info!(server = run.cluster.server(), "connecting");
         let identity = run.cluster.identity().await.map_err(|source| CliError::cluster("reach the cluster", source))?;
+        tracing::info!(version = identity.version, uid = identity.uid, "cluster answered");
         let scope = Scope {
             environment: environment.name.clone(),
             region: environment.region.clone(),
@@ -50,6 +56,7 @@ impl Session {
     pub(crate) async fn render(&self) -> Result<Desired, CliError> {
         let inputs = RenderInputs { crds: self.definitions().await?, target: minor(&self.identity.version) };
         let rendered = render(&self.sources, &self.environment, &inputs).map_err(CliError::Config)?;
+        tracing::info!(objects = rendered.desired.objects.len(), target = inputs.target, definitions = inputs.crds.len(), "rendered");
         Ok(rendered.desired)
     }
 
@@ -71,19 +78,26 @@ impl Session {
         let observed = self.observe(desired).await?;
         let leaving = leaving_namespaces(Some(desired), &observed);
         options.contents = contents(&self.run, &leaving).await.map_err(CliError::apply)?;
-        plan_with(desired, &observed, &options).map_err(|source| CliError::Plan { source })
+        let plan = plan_with(desired, &observed, &options).map_err(|source| CliError::Plan { source })?;
+        log_decisions(&plan);
+        Ok(plan)
     }
 
     async fn observe(&self, desired: &Desired) -> Result<Observed, CliError> {
         let mut observed = observe(&self.run, &self.scope, &desired.objects).await.map_err(CliError::apply)?;
         let changed = needs_prediction(desired, &observed);
+        tracing::info!(live = observed.live.len(), recorded = observed.recorded.len(), to_predict = changed.len(), "observed");
         predict(&self.run, &mut observed, changed).await.map_err(CliError::apply)?;
         Ok(observed)
     }
 
-    /// Lists what is in the namespaces that a `down` would delete.
-    pub(crate) async fn foreign(&self, observed: &Observed) -> Result<Contents, CliError> {
-        contents(&self.run, &leaving_namespaces(None, observed)).await.map_err(CliError::apply)
+    /// Observes the cluster and plans the deletion of all that the release recorded.
+    pub(crate) async fn plan_down(&self) -> Result<Plan, CliError> {
+        let observed = observe(&self.run, &self.scope, &[]).await.map_err(CliError::apply)?;
+        let foreign = contents(&self.run, &leaving_namespaces(None, &observed)).await.map_err(CliError::apply)?;
+        let plan = plan_down(&self.scope, &observed, &foreign);
+        log_decisions(&plan);
+        Ok(plan)
     }
 
     /// Names the cluster for a question.
@@ -96,20 +110,30 @@ impl Session {
         preflight(&self.run, desired).await.map_err(CliError::apply)
     }
 
-    /// The first Ctrl-C asks to stop between steps, the second ends the process at once; both can be resumed.
-    pub(crate) fn listen_for_interrupt(&self) -> tokio::task::JoinHandle<()> {
+    /// The first Ctrl-C (or SIGTERM) asks to stop between steps, the second ends the process at once; both can be resumed.
+    pub(crate) fn listen_for_interrupt(&self) -> Result<JoinHandle<()>, CliError> {
         let cancel: CancelToken = self.run.cancel.clone();
-        tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                note("stopping after what is in flight; press Ctrl-C again to leave at once");
-                cancel.cancel();
-            }
-            if tokio::signal::ctrl_c().await.is_ok() {
-                note("left at once; go on with `provision resume`");
-                std::process::exit(i32::from(ExitStatus::Interrupted.code()));
-            }
-        })
+        let mut interrupts = Interrupts::listen()?;
+        Ok(tokio::spawn(async move {
+            interrupts.next().await;
+            tracing::info!("interrupted");
+            note("stopping after what is in flight; press Ctrl-C again to leave at once");
+            cancel.cancel();
+            interrupts.next().await;
+            note("left at once; go on with `provision resume`");
+            std::process::exit(i32::from(ExitStatus::Interrupted.code()));
+        }))
     }
+}
+
+/// The kubeconfig that is named; several in `KUBECONFIG` are left to the client, which merges them.
+fn kubeconfig(global: &GlobalArgs) -> Option<PathBuf> {
+    let of_variable = || {
+        let variable = std::env::var_os("KUBECONFIG")?;
+        let mut paths = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
+        paths.next().filter(|_| paths.next().is_none())
+    };
+    global.kubeconfig.clone().or_else(of_variable)
 }
 
 /// Writes a remark from a task that has no `Ui`.

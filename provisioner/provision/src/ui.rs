@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::args::OutputFormat;
 use crate::error::CliError;
+use crate::log::Logs;
+use crate::log::progress::logged;
 use crate::ui::progress::{Look, ProgressView, stamped};
 
 pub(crate) mod outcome;
@@ -15,19 +17,17 @@ pub(crate) mod report;
 /// Where results and remarks go: results to stdout, everything else to stderr; colour only on terminals.
 pub(crate) struct Ui {
     format: OutputFormat,
+    logs: Logs,
     long_work: bool,
+    has_document: bool,
     run: String,
     progress: Option<ProgressView>,
 }
 
 impl Ui {
-    /// Chooses colour once for the process.
-    pub(crate) fn new(format: OutputFormat) -> Self {
-        let fancy = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let theme = if fancy { miette::GraphicalTheme::unicode() } else { miette::GraphicalTheme::none() };
-        // Set once; a second `Ui` in the same process keeps the first one's theme.
-        miette::set_hook(Box::new(move |_| Box::new(miette::GraphicalReportHandler::new_themed(theme.clone())))).ok();
-        Self { format, long_work: false, run: run_id(), progress: None }
+    /// Starts a run with a new id.
+    pub(crate) fn new(format: OutputFormat, logs: Logs) -> Self {
+        Self { format, logs, long_work: false, has_document: false, run: run_id(), progress: None }
     }
 
     /// Tells whether stdout is for programs.
@@ -52,7 +52,7 @@ impl Ui {
 
     /// Returns what the run reports to.
     pub(crate) fn start_progress(&mut self) -> ProgressSink {
-        let live = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let live = self.logs == Logs::Off && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let look = match (self.is_json(), live) {
             (true, _) => Look::Json,
             (false, true) => Look::Live,
@@ -61,7 +61,10 @@ impl Ui {
         let view = ProgressView::new(look);
         let sink = view.sink(&self.run);
         self.progress = Some(view);
-        sink
+        match self.logs {
+            Logs::On => logged(sink),
+            Logs::Off => sink,
+        }
     }
 
     /// Draws the progress again and again until `work` ends, then removes it.
@@ -101,8 +104,14 @@ impl Ui {
         finish(anstream::stdout().lock().write_all(text.as_bytes()))
     }
 
-    /// Writes one JSON document to stdout.
+    /// Tells whether the one JSON document is out.
+    pub(crate) fn has_document(&self) -> bool {
+        self.has_document
+    }
+
+    /// Writes the one JSON document to stdout.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+        self.has_document = true;
         let text = serde_json::to_string_pretty(document).map_err(|source| CliError::Output { source: source.into() })?;
         self.text(&format!("{text}\n"))
     }

@@ -6,7 +6,7 @@ use provision_model::GroupKind;
 
 const CANARY: &str = "canary/7f3a9c51+e2~b8 d4";
 
-/// The canary as it is, in base 64, in a URL and in JSON, each without the parts that depend on its surroundings.
+/// The canary as it is, in a URL, in base 64, in JSON and in hex, each without the parts that depend on its surroundings.
 fn encodings() -> Vec<String> {
     let bytes = CANARY.as_bytes();
     let url: String = bytes
@@ -23,7 +23,8 @@ fn encodings() -> Vec<String> {
             })
             .collect::<String>()
     };
-    vec![CANARY.to_owned(), url, base64(0), base64(1), base64(2), CANARY.replace('/', "\\/")]
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    vec![CANARY.to_owned(), url, base64(0), base64(1), base64(2), CANARY.replace('/', "\\/"), hex]
 }
 
 fn clean(what: &str, text: &str) {
@@ -65,6 +66,7 @@ spec:
     };
     let run = |arguments: &[&str], code: i32| {
         let mut command = project.command(arguments);
+        // Everything that can be logged is: the value must not be there either.
         let output = command.env("PROVISION_DEV_DATABASE_URL", CANARY).env("RUST_LOG", "trace").output().unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
@@ -75,7 +77,9 @@ spec:
     run(&["plan"], 0);
     run(&["plan", "-o", "json"], 0);
     run(&["render"], 0);
-    run(&["up", "--yes", "-o", "json"], 0);
+    let log = run(&["up", "--yes", "-o", "json"], 0);
+    let sent = format!("provision::request: PATCH /api/v1/namespaces/{namespace}/secrets/secrets?");
+    assert!(log.contains(&sent) && log.contains("provision::run: step finished"), "the log tells requests and steps: {log}");
     let secret = provision_model::ResourceId::namespaced("", "Secret", &namespace, "secrets");
     let live = world.cluster.get(&secret).await.unwrap().unwrap();
     assert!(encodings()[2..5].iter().any(|encoding| live.text("/data/URL").unwrap().contains(encoding)), "the Secret itself has the value");

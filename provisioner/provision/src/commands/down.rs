@@ -1,6 +1,5 @@
 use clap::Args;
-use provision_apply::{GenerationKind, observe};
-use provision_plan::plan_down;
+use provision_apply::GenerationKind;
 
 use crate::args::GlobalArgs;
 use crate::error::CliError;
@@ -22,8 +21,7 @@ pub(crate) struct DownArgs {
 pub(crate) async fn run(args: DownArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
     ui.long_work();
     let session = Session::open(global, ui).await?;
-    let observed = observe(&session.run, &session.scope, &[]).await.map_err(CliError::apply)?;
-    let plan = plan_down(&session.scope, &observed, &session.foreign(&observed).await?);
+    let plan = session.plan_down().await?;
     show_plan(ui, &plan)?;
     if let Some(refusal) = blocked(&plan) {
         return Err(refusal);

@@ -13,12 +13,18 @@ use crate::ui::{Ui, report};
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
     /// List the environments and their regions.
+    ///
+    /// Example: provision env list
     List,
     Show(ShowArgs),
     Diff(DiffArgs),
     /// Check an environment, its templates and the objects they give; all problems at once.
+    ///
+    /// Example: provision env check --env prod --region us-east
     Check,
     /// Write the JSON Schema of environment files, for editors.
+    ///
+    /// Example: provision env schema > environments.schema.json
     Schema,
 }
 

@@ -84,16 +84,19 @@ fn build_one(name: &str, binaries: &Path) -> Result<Image, CliError> {
 }
 
 fn build(args: BuildArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    let mut rows = Vec::new();
     for name in names(&args.what, global)? {
         let image = build_one(&name, &args.what.binaries)?;
         let folder = args.out.join(&name);
         image.write_layout(&folder).map_err(|source| failed("write", &name, source))?;
         let row = json!({"name": name, "digest": image.digest().to_string(), "bytes": image.size(), "folder": folder});
-        if ui.is_json() {
-            ui.event(&row)?
-        } else {
+        rows.push(row);
+        if !ui.is_json() {
             ui.text(&format!("{name:<20} {} {:>6.1} MiB\n", image.digest(), mebibytes(image.size())))?
         }
+    }
+    if ui.is_json() {
+        ui.json(&rows)?;
     }
     Ok(ExitStatus::Done)
 }
@@ -107,6 +110,7 @@ async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitSt
     let mut lock =
         ImageLock::read(&lock_file).map_err(|source| failed("read the lock file for", &environment, source))?.unwrap_or_default();
     let options = PushOptions { insecure: args.insecure, credentials: credentials(&args.registry)?, ..PushOptions::default() };
+    let mut rows = Vec::new();
     for name in names(&args.what, global)? {
         let (program, binaries) = (name.clone(), args.what.binaries.clone());
         let image = tokio::task::spawn_blocking(move || build_one(&program, &binaries))
@@ -117,14 +121,16 @@ async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitSt
         let pushed = provision_image::push(&image, &target, &options).await.map_err(|source| failed("push", &name, source))?;
         let pulled = reference(args.pull_from.as_deref().unwrap_or(&args.registry))?.image();
         let row = json!({"name": name, "image": pulled, "digest": pushed.digest.to_string(), "uploaded": pushed.uploaded, "skipped": pushed.skipped});
-        if ui.is_json() {
-            ui.event(&row)?
-        } else {
+        rows.push(row);
+        if !ui.is_json() {
             ui.text(&format!("{name:<20} {}\n", pushed.digest))?
         }
         lock.images.insert(name.clone(), LockedImage { image: pulled, digest: pushed.digest });
     }
     lock.write(&lock_file).map_err(|source| failed("write the lock file for", &environment, source))?;
+    if ui.is_json() {
+        ui.json(&rows)?;
+    }
     ui.note(&format!("pinned in {}", lock_file.display()));
     Ok(ExitStatus::Done)
 }

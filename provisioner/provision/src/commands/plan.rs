@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use provision_model::Plan;
@@ -56,9 +56,33 @@ pub(crate) async fn run(args: PlanArgs, global: &GlobalArgs, ui: &mut Ui) -> Res
     }
     if let Some(file) = &args.out {
         plan_file::write(file, &plan)?;
-        ui.note(&format!("saved; apply it with `provision up --env {} --plan {}`", plan.environment, file.display()));
+        ui.note(&format!("saved; apply it with `{}`", up_command(global, &args.limits, &plan, file)));
     }
     Ok(if args.detailed_exit_code && !plan.is_empty() { ExitStatus::Differences } else { ExitStatus::Done })
+}
+
+/// The command that applies the saved plan; what leads to other decisions has to be said again.
+fn up_command(global: &GlobalArgs, limits: &LimitArgs, plan: &Plan, file: &Path) -> String {
+    let mut command = format!("provision up --env {}", plan.environment);
+    if let Some(region) = &plan.region {
+        command.push_str(&format!(" --region {region}"));
+    }
+    for set in &global.sets {
+        command.push_str(&format!(" --set {}", quoted(set)));
+    }
+    if let Some(count) = limits.allow_deletes {
+        command.push_str(&format!(" --allow-deletes {count}"));
+    }
+    if limits.allow_empty {
+        command.push_str(" --allow-empty");
+    }
+    format!("{command} --plan {}", quoted(&file.display().to_string()))
+}
+
+/// Quotes for a shell what is not plain.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Renders, checks and plans.

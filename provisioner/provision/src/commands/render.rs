@@ -1,8 +1,9 @@
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use provision_config::{RenderInputs, Rendered, render, to_yaml};
-use provision_model::{Manifest, Severity};
+use provision_model::{Manifest, ResourceId, Severity};
 
 use crate::args::GlobalArgs;
 use crate::context;
@@ -40,14 +41,39 @@ pub(crate) fn run(args: RenderArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<
 }
 
 /// Writes one file an object: `<namespace or _cluster>/<kind>-<name>.yaml`.
-fn write_files(folder: &std::path::Path, rendered: &Rendered) -> Result<(), CliError> {
+fn write_files(folder: &Path, rendered: &Rendered) -> Result<(), CliError> {
+    let mut taken = BTreeSet::new();
     for object in &rendered.desired.objects {
-        let id = object.id();
-        let place = folder.join(id.namespace.as_deref().unwrap_or("_cluster"));
-        let file = place.join(format!("{}-{}.yaml", id.kind.kind.to_lowercase(), id.name.replace([':', '/'], "_")));
+        let file = folder.join(file_of(&object.id(), &mut taken));
         let failed = |source| CliError::File { action: "write", path: file.clone(), source };
-        std::fs::create_dir_all(&place).map_err(failed)?;
+        std::fs::create_dir_all(file.parent().unwrap_or(folder)).map_err(failed)?;
         std::fs::write(&file, to_yaml(std::slice::from_ref(&object.manifest))).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Chooses the file of an object; a name that is taken (one kind in two groups, names that differ in `:`) gets a number.
+fn file_of(id: &ResourceId, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
+    let folder = Path::new(id.namespace.as_deref().unwrap_or("_cluster"));
+    let stem = format!("{}-{}", id.kind.kind.to_lowercase(), id.name.replace([':', '/'], "_"));
+    let numbered = (2_usize..).map(|number| folder.join(format!("{stem}-{number}.yaml")));
+    let mut candidates = std::iter::once(folder.join(format!("{stem}.yaml"))).chain(numbered);
+    let file = candidates.find(|file| !taken.contains(file)).unwrap_or_else(|| folder.join(&stem));
+    taken.insert(file.clone());
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_objects_share_a_file() {
+        let mut taken = BTreeSet::new();
+        let mut file = |id: ResourceId| file_of(&id, &mut taken).display().to_string();
+        assert_eq!(file(ResourceId::namespaced("", "Service", "n", "web")), "n/service-web.yaml");
+        assert_eq!(file(ResourceId::namespaced("serving.knative.dev", "Service", "n", "web")), "n/service-web-2.yaml");
+        assert_eq!(file(ResourceId::cluster("rbac.authorization.k8s.io", "ClusterRole", "a:b")), "_cluster/clusterrole-a_b.yaml");
+        assert_eq!(file(ResourceId::cluster("rbac.authorization.k8s.io", "ClusterRole", "a/b")), "_cluster/clusterrole-a_b-2.yaml");
+    }
 }

@@ -1,6 +1,6 @@
 use clap::Args;
-use provision_apply::{GenerationKind, load_pending, observe};
-use provision_plan::{PlanOptions, plan_down};
+use provision_apply::{GenerationKind, load_pending};
+use provision_plan::PlanOptions;
 
 use crate::args::GlobalArgs;
 use crate::error::CliError;
@@ -28,8 +28,7 @@ pub(crate) async fn run(args: ResumeArgs, global: &GlobalArgs, ui: &mut Ui) -> R
     };
     let kind = pending.generation.kind.clone();
     let plan = if kind == GenerationKind::Down {
-        let observed = observe(&session.run, &session.scope, &[]).await.map_err(CliError::apply)?;
-        plan_down(&session.scope, &observed, &session.foreign(&observed).await?)
+        session.plan_down().await?
     } else {
         session.plan(&pending.desired, PlanOptions { allow_deletes: Some(usize::MAX), allow_empty: true, ..PlanOptions::default() }).await?
     };
@@ -38,7 +37,16 @@ pub(crate) async fn run(args: ResumeArgs, global: &GlobalArgs, ui: &mut Ui) -> R
         return Err(refusal);
     }
     if !plan.is_empty() {
-        confirm(ui, &args.run, &format!("Go on with run {} of {}?", pending.generation.run, pending.generation.by))?;
+        confirm(
+            ui,
+            &args.run,
+            &format!(
+                "Go on with release {} on {}, begun by {}?",
+                pending.generation.number,
+                session.identity_text(),
+                pending.generation.by
+            ),
+        )?;
     }
     finish(&session, &plan, args.run.options(kind), ui).await
 }

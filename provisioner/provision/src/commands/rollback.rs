@@ -38,7 +38,7 @@ pub(crate) async fn run(args: RollbackArgs, global: &GlobalArgs, ui: &mut Ui) ->
         return Err(refusal);
     }
     if !plan.is_empty() {
-        confirm(ui, &args.run, &format!("Roll {} back to release {to}?", session.scope.release))?;
+        confirm(ui, &args.run, &format!("Roll {} back to release {to} on {}?", session.scope.release, session.identity_text()))?;
     }
     finish(&session, &plan, args.run.options(GenerationKind::Rollback { to }), ui).await
 }

@@ -1,5 +1,6 @@
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use provision_apply::{ObjectStatus, StatusLine, status};
@@ -8,6 +9,7 @@ use provision_model::Health;
 use crate::args::GlobalArgs;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
+use crate::interrupts::Interrupts;
 use crate::session::Session;
 use crate::ui::Ui;
 
@@ -34,9 +36,15 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
     }
     let session = Session::open(global, ui).await?;
     let shown = status(&session.run, &session.scope).await.map_err(CliError::apply)?;
-    show(ui, &shown)?;
     if args.watch {
         return watch(&session, shown, ui).await;
+    }
+    if ui.is_json() {
+        ui.json(&shown.iter().map(|row| StatusLine::of(&row.resource, &row.verdict)).collect::<Vec<_>>())?;
+    } else if shown.is_empty() {
+        ui.text(&format!("{}: nothing is recorded\n", session.scope.release))?;
+    } else {
+        show(ui, &shown)?;
     }
     let all_current = shown.iter().all(|status| status.verdict.health == Health::Current);
     Ok(if all_current { ExitStatus::Done } else { ExitStatus::Failed })
@@ -44,21 +52,24 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
 
 /// Shows what changes, until Ctrl-C.
 async fn watch(session: &Session, mut shown: Vec<ObjectStatus>, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    let mut interrupts = Interrupts::listen()?;
+    show(ui, &shown)?;
     loop {
-        tokio::select! {
-            signal = tokio::signal::ctrl_c() => {
-                signal.map_err(|source| CliError::Output { source })?;
-                return Ok(ExitStatus::Interrupted);
-            }
-            () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
-        }
-        let now = status(&session.run, &session.scope).await.map_err(CliError::apply)?;
+        let look = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            status(&session.run, &session.scope).await.map_err(CliError::apply)
+        };
+        let now = tokio::select! {
+            () = interrupts.next() => return Ok(ExitStatus::Interrupted),
+            now = look => now?,
+        };
         let changed: Vec<ObjectStatus> = now.iter().filter(|status| !shown.contains(status)).cloned().collect();
         show(ui, &changed)?;
         shown = now;
     }
 }
 
+/// Shows rows: for people a line each, for programs an event each.
 fn show(ui: &mut Ui, rows: &[ObjectStatus]) -> Result<(), CliError> {
     for row in rows {
         if ui.is_json() {

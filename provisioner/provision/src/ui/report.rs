@@ -63,7 +63,8 @@ fn document(ui: &mut Ui, error: &CliError, fields: serde_json::Value) {
     if ui.is_long_work() {
         let outcome = if exit == ExitStatus::Refused { "refused" } else { "failed" };
         ui.stamped_event(&json!({"event": "run_finished", "outcome": outcome, "exit_code": exit.code(), "summary": fields})).ok();
-    } else {
+    } else if !ui.has_document() {
+        // A document that is out already holds the findings; a second one could not be read.
         ui.json(&json!({ "error": fields })).ok();
     }
 }
