@@ -5,6 +5,7 @@ mod base;
 mod deletion;
 pub(crate) mod names;
 mod outcome;
+mod presence;
 mod ready;
 mod record;
 mod reporter;
@@ -24,6 +25,7 @@ use self::base::Base;
 use self::outcome::{Ended, Meter};
 pub(crate) use self::ready::has_to_be_awaited;
 use self::stop::Watchdogs;
+pub(crate) use self::verify::targets as verification_targets;
 use self::work::Work;
 use crate::lease::{Lease, Locked, acquire};
 use crate::record::{HeadJournal, RecordStore};
@@ -91,6 +93,7 @@ async fn locked<C: Cluster, S: SecretStore, K: Clock>(
     }
     let work = Work::new(cx, plan, options, &base, Some(lease.hold()));
     record::adopt_unrecorded(&work, plan, &base).await?;
+    presence::look(&work, plan).await?;
     let state = record::register(&work, plan, base, &store).await?;
     let generation = state.head.newest().map(|newest| newest.number);
     let journal = HeadJournal { store: store.clone(), state: Arc::new(tokio::sync::Mutex::new(state)) };

@@ -29,7 +29,7 @@ pub async fn status<C: Cluster, S: SecretStore, K: Clock>(
     scope: &Scope,
 ) -> Result<Vec<ObjectStatus>, ApplyError> {
     let observed = observe(cx, scope, &[]).await?;
-    let tracker = Arc::new(Tracker::start(cx.cluster.clone()));
+    let tracker = Arc::new(Tracker::start(cx.cluster.clone(), cx.clock.as_ref()));
     let now = cx.clock.now();
     let looked = iter(observed.recorded.iter().map(|(id, recorded)| {
         let (tracker, live) = (tracker.clone(), observed.live.get(id));

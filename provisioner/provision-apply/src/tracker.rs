@@ -25,7 +25,7 @@ use self::state::{Dirty, TrackerState};
 use self::stream::{StreamKey, Trouble, definition_of, needed, well_known};
 use self::wait::{Next, Wait, blind, lingers, signed};
 use crate::health::{assess, explain_logs, is_ready_when_written};
-use crate::{Cluster, ClusterError};
+use crate::{Clock, Cluster, ClusterError};
 
 /// Log lines that a failed verdict carries.
 const LOG_LINES: u32 = 20;
@@ -97,11 +97,11 @@ impl Shared {
 }
 
 impl<C: Cluster> Tracker<C> {
-    /// Starts without any watch.
-    pub fn start(cluster: Arc<C>) -> Self {
+    /// Starts without any watch; `clock` tells the time now, and from then on it passes as waits do.
+    pub fn start(cluster: Arc<C>, clock: &impl Clock) -> Self {
         Self {
             cluster,
-            shared: Arc::new(Shared { state: Mutex::default(), waiting: Mutex::default(), began: (Timestamp::now(), Instant::now()) }),
+            shared: Arc::new(Shared { state: Mutex::default(), waiting: Mutex::default(), began: (clock.now(), Instant::now()) }),
             watches: Mutex::default(),
             surface: tokio::sync::Mutex::default(),
         }

@@ -141,6 +141,12 @@ fn check_right(state: &State, verb: &str, id: &ResourceId) -> Result<(), Cluster
     denied.map_or(Ok(()), Err)
 }
 
+/// Checks a right on a part of an object: `pods/log`.
+fn check_part(state: &State, part: &str, id: &ResourceId) -> Result<(), ClusterError> {
+    let wanted = Access { verb: "get".to_owned(), group: String::new(), resource: part.to_owned(), namespace: id.namespace.clone() };
+    state.requests.denied(&wanted, id).map_or(Ok(()), Err)
+}
+
 fn check_write(state: &State, verb: Verb, right: &str, id: &ResourceId) -> Result<(), ClusterError> {
     check_right(state, right, id)?;
     let refused = state.requests.refused(verb, id);
@@ -242,6 +248,7 @@ impl Cluster for MemoryCluster {
 
     async fn logs(&self, pod: &ResourceId, container: &str, _previous: bool, lines: u32) -> Result<Vec<String>, ClusterError> {
         self.serve(Request::new(Verb::Logs, pod), |state| {
+            check_part(state, "pods/log", pod)?;
             let Some(stored) = state.objects.get(pod) else { return Err(ClusterError::NotFound { subject: pod.to_string() }) };
             let named = |group: &str| {
                 stored.value["spec"][group].as_array().is_some_and(|all| all.iter().any(|one: &Value| one["name"] == container))
@@ -262,6 +269,7 @@ impl Cluster for MemoryCluster {
 
     async fn get_through_service(&self, service: &ResourceId, port: &str, _path: &str) -> Result<ServiceAnswer, ClusterError> {
         self.serve(Request::new(Verb::Proxy, service), |state| {
+            check_part(state, "services/proxy", service)?;
             let Some(stored) = state.objects.get(service) else { return Err(ClusterError::NotFound { subject: service.to_string() }) };
             let ports = stored.value["spec"]["ports"].as_array().map_or(&[] as &[Value], Vec::as_slice);
             let unavailable = |message: String| ClusterError::Server { subject: service.to_string(), status: 503, message };

@@ -61,6 +61,5 @@ fn is_somebodys(resource: &ApiResource) -> bool {
 
 fn is_put_there(object: &Manifest) -> bool {
     let owned = object.value().pointer("/metadata/ownerReferences").and_then(serde_json::Value::as_array);
-    let by_default = matches!((object.kind(), object.name()), ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt"));
-    owned.is_none_or(Vec::is_empty) && !by_default && !object.is_terminating()
+    owned.is_none_or(Vec::is_empty) && !object.id().is_in_every_namespace() && !object.is_terminating()
 }

@@ -16,16 +16,23 @@ const HTTP_PORTS: [&str; 2] = ["http", "metrics"];
 
 /// A Service that must have ready endpoints, and answer where a probe says how to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) service: ResourceId,
+pub(crate) struct Target {
+    pub(crate) service: ResourceId,
     /// Workloads of the release whose pods it selects.
     pub(super) workloads: Vec<ResourceId>,
     /// Port of the Service, and path.
     ask: Option<(String, String)>,
 }
 
+impl Target {
+    /// Tells whether a request is sent through the Service.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.ask.is_some()
+    }
+}
+
 /// Lists the Services that select pods of the set. One whose workloads want no pod needs no endpoint.
-pub(super) fn targets(desired: &Desired) -> Vec<Target> {
+pub(crate) fn targets(desired: &Desired) -> Vec<Target> {
     let manifests = || desired.objects.iter().map(|object| &object.manifest);
     let services = manifests().filter(|manifest| manifest.kind() == "Service" && manifest.api_version() == "v1");
     services

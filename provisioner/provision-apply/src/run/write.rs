@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::base::is_job;
-use super::chain;
 use super::work::{Work, failed};
+use super::{chain, presence};
 use crate::retry::retry;
 use crate::{Clock, Cluster, ClusterError, SecretStore, WriteMode, secrets};
 
@@ -17,6 +17,9 @@ const DISCOVERY: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Writes one object as the plan says, with its mark in the same request. Repeating it changes nothing.
+///
+/// What somebody else made since the plan is not taken over, as far as a look just before the write can tell: the API server knows no
+/// "only if absent" for an apply.
 pub(super) async fn write<C: Cluster, S: SecretStore, K: Clock>(
     work: Arc<Work<C, S, K>>,
     change: Arc<Change>,
@@ -37,6 +40,7 @@ pub(super) async fn write<C: Cluster, S: SecretStore, K: Clock>(
     })?;
     let uid = change.live_uid.as_ref().filter(|_| !made_anew);
     let sent = resolved.with_metadata_field("uid", uid.map(|uid| Value::from(uid.as_str())));
+    presence::still_absent(&work, &change, made_anew).await?;
     work.may_write().await?;
     let live = send(&work, &sent).await.map_err(|error| explain(&work, &change, &error))?;
     work.keep_written(&change.id, work.fingerprints.mask(&live, &work.cx.redactor));

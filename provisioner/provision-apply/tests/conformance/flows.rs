@@ -32,14 +32,20 @@ fn config(namespace: &str, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": {"a": "1"}})
 }
 
-/// Asks again until the object is as wanted.
-async fn until(cluster: &impl Cluster, id: &ResourceId, wanted: impl Fn(Option<&Manifest>) -> bool) {
+/// Asks again until the answer is yes, at most so long as anything here may take.
+async fn ask_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let mut turns = tokio::time::interval(Duration::from_millis(20));
     let asked = async {
-        while !wanted(cluster.get(id).await.unwrap().as_ref()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while !holds().await {
+            turns.tick().await;
         }
     };
-    tokio::time::timeout(LIMIT, asked).await.unwrap_or_else(|_| panic!("{id} does not become as wanted"));
+    tokio::time::timeout(LIMIT, asked).await.unwrap_or_else(|_| panic!("{what} within {LIMIT:?}"));
+}
+
+/// Asks again until the object is as wanted.
+async fn until(cluster: &impl Cluster, id: &ResourceId, wanted: impl Fn(Option<&Manifest>) -> bool) {
+    ask_until(&format!("{id} does not become as wanted"), async || wanted(cluster.get(id).await.unwrap().as_ref())).await;
 }
 
 async fn deletion_waits_for_finalizers(cluster: &impl Cluster, ns: &str) {
@@ -118,12 +124,7 @@ async fn a_kind_is_served_once_its_crd_is_established(cluster: &impl Cluster, ns
     };
     until(cluster, &crd.id(), established).await;
     let kind = Manifest::try_from(gadget.clone()).unwrap().group_kind();
-    let discovered = async {
-        while cluster.api().await.unwrap().find(&kind, Some("v1")).is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, discovered).await.unwrap();
+    ask_until("the kind is not served", async || cluster.api().await.unwrap().find(&kind, Some("v1")).is_some()).await;
     let made = apply(cluster, gadget.clone()).await.unwrap();
     assert_eq!(made.generation(), Some(1));
     assert_eq!(apply(cluster, gadget).await.unwrap().resource_version(), made.resource_version());

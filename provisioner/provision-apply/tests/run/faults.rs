@@ -5,7 +5,6 @@ use std::time::Duration;
 use provision_apply::{Access, ApplyError, GenerationState, Progress, RunOutcome, StopReason, Verb, history, load_pending};
 use provision_model::{DesiredObject, GroupKind, SecretRef};
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::world::{NS, Work, World, config, config_id, deployment, deployment_id, desired, job, job_id, namespace, object, service};
 
@@ -24,9 +23,7 @@ async fn an_api_server_that_goes_away_stops_the_run_and_a_resume_ends_it() {
     let world = World::new();
     world.cluster.hold(&deployment_id("api"));
     let outage = async {
-        while world.cluster.peek(&deployment_id("api")).is_none() {
-            sleep(Duration::from_millis(20)).await;
-        }
+        world.until_written(&deployment_id("api")).await;
         world.cluster.disconnect(true);
     };
     let work = Work::Up(wanted());
@@ -45,11 +42,10 @@ async fn an_api_server_that_comes_back_soon_is_waited_for() {
     let world = World::new();
     world.cluster.hold(&deployment_id("api"));
     let outage = async {
-        while world.cluster.peek(&deployment_id("api")).is_none() {
-            sleep(Duration::from_millis(20)).await;
-        }
+        world.until_written(&deployment_id("api")).await;
         world.cluster.disconnect(true);
-        sleep(Duration::from_secs(12)).await;
+        let before = world.requests_like("Update Lease");
+        world.until("so many heartbeats are lost that the lock lapses", |world| world.requests_like("Update Lease") > before + 20).await;
         world.cluster.disconnect(false);
         world.cluster.release(&deployment_id("api"));
     };
@@ -64,9 +60,7 @@ async fn credentials_that_expire_stop_the_run_and_a_resume_ends_it() {
     let world = World::new();
     world.cluster.hold(&job_id("migrate"));
     let expiry = async {
-        while world.cluster.peek(&job_id("migrate")).is_none() {
-            sleep(Duration::from_millis(20)).await;
-        }
+        world.until_written(&job_id("migrate")).await;
         world.cluster.expire_credentials(true);
         world.cluster.release(&job_id("migrate"));
     };
@@ -111,10 +105,9 @@ async fn a_journal_that_is_refused_in_the_middle_stops_the_run_and_a_resume_ends
     let world = World::new();
     world.cluster.hold(&job_id("migrate"));
     let refusal = async {
-        while world.cluster.peek(&job_id("migrate")).is_none() {
-            sleep(Duration::from_millis(20)).await;
-        }
-        sleep(Duration::from_secs(1)).await;
+        world.until_written(&job_id("migrate")).await;
+        let waits = |event: &Progress| matches!(event, Progress::StepStarted { step } if step == "ready Job/feature-system/migrate");
+        world.until_told("the run waits for the Job", waits).await;
         world.cluster.exhaust_quota(&GroupKind::new("", "ConfigMap"), "exceeded quota: disk full");
         world.cluster.release(&job_id("migrate"));
     };
@@ -133,11 +126,12 @@ async fn an_interrupted_run_stops_between_steps_and_a_resume_ends_it() {
     let world = World::new();
     world.cluster.hold(&job_id("migrate"));
     let cx = world.cx();
+    let says = |event: &Progress| matches!(event, Progress::StepProgress { step, message } if step.starts_with("ready Job") && !message.is_empty());
     let interrupt = async {
-        while world.cluster.peek(&job_id("migrate")).is_none() {
-            sleep(Duration::from_millis(20)).await;
-        }
-        sleep(Duration::from_secs(5)).await;
+        world.until_written(&job_id("migrate")).await;
+        world.until_told("what it waits for", says).await;
+        let before = world.requests_like("Update Lease");
+        world.until("a heartbeat passes, and with it some looks", |world| world.requests_like("Update Lease") > before).await;
         cx.cancel.cancel();
     };
     let work = Work::Up(wanted());
@@ -145,8 +139,7 @@ async fn an_interrupted_run_stops_between_steps_and_a_resume_ends_it() {
     let outcome = outcome.unwrap();
     let RunOutcome::Stopped { reason: StopReason::Interrupted, failures, remaining, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(failures.is_empty() && *remaining > 0, "{outcome:?}");
-    let told = |event: &Progress| matches!(event, Progress::StepProgress { step, message } if step.starts_with("ready Job") && !message.is_empty());
-    assert_eq!(world.events.lock().unwrap().iter().filter(|event| told(event)).count(), 1, "what it waits for is told once");
+    assert_eq!(world.events.lock().unwrap().iter().filter(|event| says(event)).count(), 1, "what it waits for is told once");
     let cx = world.cx();
     assert!(load_pending(&cx, &wanted().scope()).await.unwrap().is_some());
     world.cluster.release(&job_id("migrate"));

@@ -25,9 +25,7 @@ fn stuck() -> World {
 }
 
 async fn until_written(world: &World) {
-    while world.cluster.peek(&deployment_id("api")).is_none() {
-        sleep(Duration::from_millis(100)).await;
-    }
+    world.until_written(&deployment_id("api")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,4 +7,6 @@ mod faults;
 mod kill;
 mod lock;
 mod order;
+mod preflight;
+mod strangers;
 mod world;

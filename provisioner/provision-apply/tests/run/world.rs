@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use provision_apply::{
@@ -139,6 +140,32 @@ impl World {
         ended
     }
 
+    /// Waits until something is so, at most ten minutes of the clock that the tests let pass.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let mut turns = tokio::time::interval(Duration::from_millis(20));
+        let looked = async {
+            while !holds(self) {
+                turns.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(600), looked).await.unwrap_or_else(|_| panic!("it never comes to this: {what}"));
+    }
+
+    /// Waits until an object is written.
+    pub(crate) async fn until_written(&self, id: &ResourceId) {
+        self.until(&format!("{id} is written"), |world| world.cluster.peek(id).is_some()).await;
+    }
+
+    /// Waits until a run told something.
+    pub(crate) async fn until_told(&self, what: &str, told: impl Fn(&Progress) -> bool) {
+        self.until(what, |world| world.events.lock().unwrap().iter().any(&told)).await;
+    }
+
+    /// Counts the requests of one form so far: `Update Lease/...`.
+    pub(crate) fn requests_like(&self, text: &str) -> usize {
+        self.cluster.request_log().iter().filter(|request| request.to_string().starts_with(text)).count()
+    }
+
     pub(crate) fn writes(&self) -> Vec<String> {
         let log = self.cluster.request_log();
         let writes = log.iter().filter(|request| matches!(request.verb, Verb::Apply | Verb::Create | Verb::Update | Verb::Delete));
@@ -210,7 +237,7 @@ pub(crate) fn object(value: Value, after: &[ResourceId]) -> DesiredObject {
     let origin = Origin::new("templates/test.yaml", 1, 1);
     let mut options = ObjectOptions::default();
     if let Some(limit) = value.pointer("/metadata/annotations/provision.dev~1timeout").and_then(Value::as_str) {
-        options.timeout = Some(std::time::Duration::from_secs(limit.trim_end_matches('s').parse().unwrap()));
+        options.timeout = Some(Duration::from_secs(limit.trim_end_matches('s').parse().unwrap()));
     }
     let object = DesiredObject { manifest: Manifest::try_from(value).unwrap(), origin, depends_on: Vec::new(), options };
     depending(object, after)

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{Limits, Tracker};
 use super::objects::manifest;
-use crate::{Access, Cluster as _, MemoryCluster, PodScript, WriteMode};
+use crate::{Access, Cluster as _, MemoryCluster, PodScript, SystemClock, WriteMode};
 
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(20), settle: Duration::from_millis(50) };
 
@@ -24,7 +24,7 @@ async fn write(cluster: &MemoryCluster, object: Value) -> Manifest {
 }
 
 async fn up(cluster: &MemoryCluster, object: Value) -> Verdict {
-    let tracker = Tracker::start(Arc::new(cluster.clone()));
+    let tracker = Tracker::start(Arc::new(cluster.clone()), &SystemClock);
     let written = write(cluster, object).await;
     let verdict = tracker.wait_ready(&written.id(), &written, LIMITS, &CancelToken::default()).await;
     tracker.explain(verdict, &|line| line.replace("hunter2", "[masked]")).await
@@ -71,7 +71,7 @@ async fn a_quota_is_named() {
 #[tokio::test]
 async fn many_waits_share_few_watches_and_list_nothing() {
     let cluster = MemoryCluster::new();
-    let tracker = Arc::new(Tracker::start(Arc::new(cluster.clone())));
+    let tracker = Arc::new(Tracker::start(Arc::new(cluster.clone()), &SystemClock));
     let mut waits = tokio::task::JoinSet::new();
     for index in 0..30 {
         let written = write(&cluster, workload("Deployment", &format!("web-{index}"))).await;
@@ -94,7 +94,7 @@ async fn what_is_ready_when_written_opens_no_watch() {
 #[tokio::test]
 async fn a_finalizer_that_never_ends_is_named() {
     let cluster = MemoryCluster::new();
-    let tracker = Tracker::start(Arc::new(cluster.clone()));
+    let tracker = Tracker::start(Arc::new(cluster.clone()), &SystemClock);
     let mut object = workload("Deployment", "web");
     object["metadata"]["finalizers"] = json!(["example.org/hold"]);
     let written = write(&cluster, object).await;
@@ -108,7 +108,7 @@ async fn a_finalizer_that_never_ends_is_named() {
 #[tokio::test]
 async fn gone_is_told_when_it_happens() {
     let cluster = MemoryCluster::new();
-    let tracker = Arc::new(Tracker::start(Arc::new(cluster.clone())));
+    let tracker = Arc::new(Tracker::start(Arc::new(cluster.clone()), &SystemClock));
     let written = write(&cluster, workload("Deployment", "web")).await;
     let id = written.id();
     assert_eq!(tracker.snapshot(&id).await.health, Health::Current);
@@ -132,7 +132,7 @@ async fn a_forbidden_kind_harms_nobody_else() {
     };
     cluster.forbid(access("statefulsets", "apps"));
     cluster.forbid(access("pods", ""));
-    let tracker = Tracker::start(Arc::new(cluster.clone()));
+    let tracker = Tracker::start(Arc::new(cluster.clone()), &SystemClock);
     let cancel = CancelToken::default();
     let (web, data) = (write(&cluster, workload("Deployment", "web")).await, write(&cluster, workload("StatefulSet", "data")).await);
     let verdict = tracker.wait_ready(&data.id(), &data, LIMITS, &cancel).await;
@@ -145,7 +145,7 @@ async fn a_broken_connection_is_sat_out() {
     let cluster = MemoryCluster::new();
     let written = write(&cluster, workload("Deployment", "web")).await;
     cluster.script_pods("web", PodScript::NeverReady { message: "not yet".to_owned() });
-    let tracker = Arc::new(Tracker::start(Arc::new(cluster.clone())));
+    let tracker = Arc::new(Tracker::start(Arc::new(cluster.clone()), &SystemClock));
     let waiting = {
         let (tracker, id) = (tracker.clone(), written.id());
         tokio::spawn(async move { tracker.wait_ready(&id, &written, LIMITS, &CancelToken::default()).await })
@@ -161,7 +161,7 @@ async fn a_broken_connection_is_sat_out() {
 async fn a_wait_that_is_called_off_ends_at_once() {
     let cluster = MemoryCluster::new();
     cluster.script_pods("web", PodScript::NeverReady { message: "not yet".to_owned() });
-    let tracker = Tracker::start(Arc::new(cluster.clone()));
+    let tracker = Tracker::start(Arc::new(cluster.clone()), &SystemClock);
     let written = write(&cluster, workload("Deployment", "web")).await;
     let cancel = CancelToken::default();
     cancel.cancel();
@@ -171,7 +171,7 @@ async fn a_wait_that_is_called_off_ends_at_once() {
 #[tokio::test]
 async fn dropping_the_tracker_ends_its_watches() {
     let cluster = Arc::new(MemoryCluster::new());
-    let tracker = Tracker::start(cluster.clone());
+    let tracker = Tracker::start(cluster.clone(), &SystemClock);
     let written = write(&cluster, workload("Deployment", "web")).await;
     tracker.wait_ready(&written.id(), &written, LIMITS, &CancelToken::default()).await;
     let shared = Arc::downgrade(&tracker.shared);

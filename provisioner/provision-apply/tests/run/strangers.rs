@@ -1,0 +1,115 @@
+//! What somebody else makes between plan and write is not taken over unseen.
+
+use provision_apply::{ApplyOptions, PodScript, RunOutcome, apply};
+use provision_model::{Cause, Manifest, annotations};
+use serde_json::{Value, json};
+
+use crate::world::{NS, Work, World, config, config_id, depending, deployment, deployment_id, desired, job, job_id, namespace, object};
+
+fn theirs(name: &str) -> Manifest {
+    config(name, "theirs").manifest
+}
+
+fn check_refused(world: &World, outcome: &RunOutcome, name: &str) {
+    let RunOutcome::Failed { failures, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    assert_eq!((failures[0].resource.clone(), failures[0].verdict.cause), (Some(config_id(name)), Some(Cause::Conflict)));
+    assert!(failures[0].verdict.message.contains("made by someone else since the plan"), "{failures:?}");
+    let live = world.cluster.peek(&config_id(name)).unwrap();
+    assert_eq!((live.text("/data/value"), live.annotation(annotations::RELEASE)), (Some("theirs"), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_since_the_plan_stays_and_the_next_plan_shows_it() {
+    let world = World::new();
+    let wanted = desired(vec![namespace(), config("a", "1"), config("b", "1")]);
+    let cx = world.cx();
+    let plan = world.plan(&cx, &wanted).await.unwrap().0;
+    world.cluster.create_as("kubectl", &namespace().manifest).unwrap();
+    world.cluster.create_as("kubectl", &theirs("a")).unwrap();
+    let outcome = apply(&cx, &plan, ApplyOptions::default()).await.unwrap();
+    let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
+    let refused: Vec<_> = failures.iter().map(|failure| failure.resource.clone().unwrap().to_string()).collect();
+    assert_eq!(refused, ["Namespace/feature-system"], "the namespace is theirs too, and nothing is put into it");
+    assert_eq!(world.writes(), [""; 0]);
+
+    let again = world.plan(&cx, &wanted).await.unwrap().0;
+    let adopted = again.findings.iter().filter(|finding| finding.code.0 == "adopted").count();
+    assert_eq!(adopted, 2, "{:?}", again.findings);
+    assert!(matches!(apply(&cx, &again, ApplyOptions::default()).await.unwrap(), RunOutcome::Done { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn others_go_on_beside_what_was_made_since_the_plan() {
+    let world = World::new();
+    world.run(&Work::Up(desired(vec![namespace()]))).await.unwrap();
+    let wanted = desired(vec![namespace(), config("a", "1"), config("b", "1")]);
+    let cx = world.cx();
+    let plan = world.plan(&cx, &wanted).await.unwrap().0;
+    world.cluster.create_as("kubectl", &theirs("a")).unwrap();
+    let outcome = apply(&cx, &plan, ApplyOptions::default()).await.unwrap();
+    check_refused(&world, &outcome, "a");
+    assert_eq!(world.cluster.peek(&config_id("b")).unwrap().text("/data/value"), Some("1"));
+
+    world.run(&Work::Down(wanted.scope())).await.unwrap();
+    assert!(world.cluster.peek(&config_id("a")).is_some(), "what was never ours is not deleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_during_the_run_stays() {
+    let world = World::new();
+    world.cluster.script_pods("api", PodScript::NeverReady { message: "not yet".to_owned() });
+    let late = depending(config("late", "1"), &[deployment_id("api")]);
+    let work = Work::Up(desired(vec![namespace(), deployment("api", 1, &[]), late]));
+    let someone = async {
+        world.until_told("the run waits", |event| matches!(event, provision_apply::Progress::StepProgress { .. })).await;
+        let before = world.requests_like("Update Lease");
+        world.until("a heartbeat passes", |world| world.requests_like("Update Lease") > before).await;
+        world.cluster.create_as("kubectl", &theirs("late")).unwrap();
+        world.cluster.script_pods("api", PodScript::Ready);
+    };
+    let (outcome, ()) = tokio::join!(world.run(&work), someone);
+    check_refused(&world, &outcome.unwrap(), "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_in_place_of_a_replaced_object_stays() {
+    let world = World::new();
+    let wanted = |version: &str| Work::Up(desired(vec![namespace(), job("migrate", version, &[])]));
+    world.run(&wanted("1")).await.unwrap();
+    let hold = |live: &mut Value| live["metadata"]["finalizers"] = json!(["test.invalid/hold"]);
+    world.cluster.edit_as("kubectl", None, &job_id("migrate"), hold).unwrap();
+    let someone = async {
+        world.until("the old one goes", |world| world.cluster.peek(&job_id("migrate")).is_some_and(|live| live.is_terminating())).await;
+        world.cluster.edit_as("kubectl", None, &job_id("migrate"), |live| live["metadata"]["finalizers"] = json!([])).unwrap();
+        world.cluster.create_as("kubectl", &job("migrate", "theirs", &[]).manifest).unwrap();
+    };
+    let work = wanted("2");
+    let (outcome, ()) = tokio::join!(world.run(&work), someone);
+    let outcome = outcome.unwrap();
+    let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(failures[0].verdict.cause, Some(Cause::Conflict), "{failures:?}");
+    let live = world.cluster.peek(&job_id("migrate")).unwrap();
+    assert_eq!(live.text("/spec/template/spec/containers/0/args/0"), Some("theirs"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_every_namespace_gets_belongs_to_nobody() {
+    let world = World::new();
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NS},
+        "automountServiceAccountToken": false});
+    let outcome = world.run(&Work::Up(desired(vec![namespace(), object(account, &[])]))).await.unwrap();
+    assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_costs_no_request_per_object() {
+    let world = World::new();
+    world.run(&Work::Up(desired(vec![namespace()]))).await.unwrap();
+    let mut objects = vec![namespace()];
+    objects.extend((0..300).map(|number| config(&format!("c{number}"), "1")));
+    world.cluster.clear_request_log();
+    let outcome = world.run(&Work::Up(desired(objects))).await.unwrap();
+    assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");
+    assert_eq!(world.requests_like("Get ConfigMap/feature-system"), 0);
+}
