@@ -6,15 +6,20 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use provision_image::{Digest, ExtraFile, Image, ImageError, ImageSpec, PushOptions, Reference, RegistryCredentials, build, push};
 use support::{Registry, RegistryMode, Scripted, free_port};
 
+/// Built once: packing takes longer than most of the tests.
 fn own_image() -> Image {
-    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
-    build(&ImageSpec::new("feature-service", "/bin/ls")).unwrap()
+    static IMAGE: LazyLock<Image> = LazyLock::new(|| {
+        rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        build(&ImageSpec::new("feature-service", "/bin/ls")).unwrap()
+    });
+    IMAGE.clone()
 }
 
 fn quick() -> PushOptions {
@@ -274,6 +279,26 @@ async fn an_upload_whose_answer_was_lost_is_not_repeated() {
     let pushed = push(&own_image(), &target, &quick()).await.unwrap();
     assert_eq!((pushed.uploaded, pushed.skipped), (1, 2));
     assert_eq!(registry.requests().iter().filter(|text| text.starts_with("POST ")).count(), 1);
+}
+
+#[tokio::test]
+async fn credentials_go_to_the_registry_and_not_to_the_store_that_it_names() {
+    let store = Scripted::start(|_, _| ("201 Created".to_owned(), String::new()));
+    let (uploads, place) = (AtomicUsize::new(0), store.address.clone());
+    let registry = Scripted::start(move |request, _| {
+        if !request.to_lowercase().contains("authorization: basic ") {
+            return ("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"test\"".to_owned(), String::new());
+        }
+        let (head, body) = empty_registry(request, |_| "500 Not Here", &uploads);
+        (head.replace("Location: ", &format!("Location: http://{place}")), body)
+    });
+    let target: Reference = format!("{}/feature-service", registry.address).parse().unwrap();
+    let credentials = Some(RegistryCredentials::new("ci", "s3cret-canary"));
+    let pushed = push(&own_image(), &target, &PushOptions { credentials, ..quick() }).await.unwrap();
+    assert_eq!(pushed.uploaded, 3);
+    let stored = store.requests();
+    assert_eq!(stored.len(), 3);
+    assert!(stored.iter().all(|request| !request.to_lowercase().contains("authorization")), "{stored:?}");
 }
 
 #[tokio::test]
