@@ -94,7 +94,7 @@ fn migrations_at_the_same_time_apply_everything_once() {
 }
 
 #[test]
-fn a_lock_that_is_never_given_back_ends_the_run() {
+fn a_lock_is_waited_for_within_the_limit() {
     let postgres = Postgres::start().unwrap();
     let key = i64::from_be_bytes(*b"featmigr");
     let holder = format!("SELECT pg_advisory_lock({key}), pg_sleep(120)");
@@ -102,11 +102,14 @@ fn a_lock_that_is_never_given_back_ends_the_run() {
         scope.spawn(|| postgres.query(&holder));
         let held = || (postgres.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").unwrap() == "1").then_some(());
         eventually("the lock is held", held).unwrap();
+        let mut patient = start(&["--migrate"], &postgres.url());
+        eventually("it waits", || (!patient.events("waiting for another migration to end").is_empty()).then_some(())).unwrap();
         let mut run =
             Service::start(PROGRAM, &["--migrate"], &[("DATABASE_URL", &postgres.url()), ("MIGRATE_LOCK_TIMEOUT_SECONDS", "1")]).unwrap();
         assert_eq!(run.wait().unwrap().code(), Some(1));
         assert!(run.log().contains("another migration holds the lock since more than 1 s"), "{}", run.log());
         postgres.query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'").unwrap();
+        assert_eq!(patient.wait().unwrap().code(), Some(0), "{}", patient.log());
     });
 }
 
