@@ -2,6 +2,7 @@
 //!
 //! Optional keys that are not set stand as null in templates, so `{% if values.x.y %}` works and `values.x.yy` is still an error.
 
+mod container;
 mod dependencies;
 mod entries;
 mod network;
@@ -14,6 +15,7 @@ mod service;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use container::*;
 pub use dependencies::*;
 pub use entries::Entries;
 pub use network::*;

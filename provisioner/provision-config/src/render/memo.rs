@@ -1,10 +1,12 @@
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use provision_model::{DesiredObject, Finding};
 use serde_json::Value as Json;
 
-use super::tracked::{PathSet, Read, root_hash, step_hash};
+use super::tracked::{PathHasher, PathSet, Read, root_hash, step_hash};
 use super::units::{Made, Unit, UnitKey};
 use super::unused::ReadPaths;
 use super::{RenderInputs, Rendered};
@@ -65,7 +67,7 @@ impl Checked {
 /// Units of the last time by their keys, with their objects.
 #[derive(Default)]
 pub(super) struct Reusable {
-    pub(super) units: HashMap<UnitKey, Former>,
+    pub(super) units: HashMap<UnitKey, Former, BuildHasherDefault<PathHasher>>,
     pub(super) reads: Vec<Read>,
     pub(super) checked: Option<Checked>,
     pub(super) catalog: Option<Arc<Catalog>>,
@@ -126,10 +128,26 @@ pub(super) struct Changes {
     keys: PathSet,
 }
 
+/// A place in the values; its number is computed only where something differs.
+struct Here<'h> {
+    parent: Option<(&'h Here<'h>, &'h str)>,
+    number: OnceCell<u64>,
+}
+
+impl Here<'_> {
+    fn root() -> Self {
+        Self { parent: None, number: OnceCell::new() }
+    }
+
+    fn number(&self) -> u64 {
+        *self.number.get_or_init(|| self.parent.map_or_else(root_hash, |(parent, step)| step_hash(parent.number(), step)))
+    }
+}
+
 impl Changes {
     pub(super) fn between(before: &Json, after: &Json) -> Self {
         let mut changes = Self::default();
-        changes.compare(before, after, root_hash());
+        changes.compare(before, after, &Here::root());
         changes
     }
 
@@ -142,58 +160,51 @@ impl Changes {
             })
     }
 
-    fn compare(&mut self, before: &Json, after: &Json, path: u64) -> bool {
+    fn compare(&mut self, before: &Json, after: &Json, here: &Here<'_>) -> bool {
         let differs = match (before, after) {
+            (Json::Object(a), Json::Object(b)) if a.len() == b.len() && a.keys().eq(b.keys()) => {
+                let mut differs = false;
+                for ((key, before), after) in a.iter().zip(b.values()) {
+                    differs |= self.compare(before, after, &Here { parent: Some((here, key)), number: OnceCell::new() });
+                }
+                differs
+            }
             (Json::Object(a), Json::Object(b)) => {
-                let same_keys = a.len() == b.len() && a.keys().eq(b.keys());
-                if !same_keys {
-                    self.keys.insert(path);
-                }
-                if same_keys {
-                    let mut differs = false;
-                    for ((key, before), after) in a.iter().zip(b.values()) {
-                        // Most is as it was: that is seen without computing the numbers of paths.
-                        differs |= !same(before, after) && self.compare(before, after, step_hash(path, key));
-                    }
-                    return self.mark(path, differs);
-                }
-                let mut differs = true;
+                self.keys.insert(here.number());
                 for (key, value) in a {
-                    let inner = step_hash(path, key);
-                    differs |= match b.get(key) {
-                        Some(other) => self.compare(value, other, inner),
-                        None => self.all(value, inner),
+                    match b.get(key) {
+                        Some(other) => self.compare(value, other, &Here { parent: Some((here, key)), number: OnceCell::new() }),
+                        None => self.all(value, step_hash(here.number(), key)),
                     };
                 }
                 for (key, value) in b.iter().filter(|(key, _)| !a.contains_key(*key)) {
-                    differs |= self.all(value, step_hash(path, key));
+                    self.all(value, step_hash(here.number(), key));
                 }
-                differs
+                true
             }
-            (Json::Array(a), Json::Array(b)) => {
-                if a.len() != b.len() {
-                    self.keys.insert(path);
-                }
-                let mut differs = a.len() != b.len();
-                for index in 0..a.len().max(b.len()) {
-                    let inner = step_hash(path, &index.to_string());
-                    differs |= match (a.get(index), b.get(index)) {
-                        (Some(before), Some(after)) => self.compare(before, after, inner),
-                        (Some(one), None) | (None, Some(one)) => self.all(one, inner),
-                        (None, None) => false,
-                    };
-                }
-                differs
-            }
+            (Json::Array(a), Json::Array(b)) => self.lists(a, b, here),
             (before, after) if before == after => false,
-            (before, after) => self.all(before, path) | self.all(after, path),
+            (before, after) => self.all(before, here.number()) | self.all(after, here.number()),
         };
-        self.mark(path, differs)
+        if differs {
+            self.values.insert(here.number());
+        }
+        differs
     }
 
-    fn mark(&mut self, path: u64, differs: bool) -> bool {
+    fn lists(&mut self, a: &[Json], b: &[Json], here: &Here<'_>) -> bool {
+        let mut differs = a.len() != b.len();
         if differs {
-            self.values.insert(path);
+            self.keys.insert(here.number());
+        }
+        for index in 0..a.len().max(b.len()) {
+            differs |= match (a.get(index), b.get(index)) {
+                (Some(before), Some(after)) if before.is_object() || before.is_array() || before != after => {
+                    self.compare(before, after, &Here { parent: Some((here, &index.to_string())), number: OnceCell::new() })
+                }
+                (Some(_), Some(_)) | (None, None) => false,
+                (Some(one), None) | (None, Some(one)) => self.all(one, step_hash(here.number(), &index.to_string())),
+            };
         }
         differs
     }
@@ -212,16 +223,5 @@ impl Changes {
             _ => {}
         }
         true
-    }
-}
-
-/// Tells whether two values are equal, with their keys in the same order.
-fn same(a: &Json, b: &Json) -> bool {
-    match (a, b) {
-        (Json::Object(a), Json::Object(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((key, a), (other, b))| key == other && same(a, b))
-        }
-        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (a, b) => a == b,
     }
 }

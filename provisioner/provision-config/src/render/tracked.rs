@@ -79,7 +79,7 @@ pub(crate) fn step_hash(parent: u64, step: &str) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
-/// A hasher for numbers of paths, which are hashes already.
+/// A hasher for numbers of paths, which are hashes already, alone or with small numbers beside them.
 #[derive(Debug, Default)]
 pub(crate) struct PathHasher(u64);
 
@@ -95,7 +95,15 @@ impl Hasher for PathHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        self.0 = number;
+        self.0 = self.0.rotate_left(8) ^ number;
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number.unsigned_abs() as u64);
     }
 }
 

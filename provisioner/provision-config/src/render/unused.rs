@@ -69,6 +69,11 @@ impl<'s> Search<'s> {
         // A switched-off part is not read on purpose.
         let off = tree.entry(node, "enabled").is_some_and(|entry| tree.text(entry.value) == Some("false"));
         for entry in entries {
+            // Most is read: that is seen without a look into the schema.
+            let inner = step_hash(hash, &entry.key);
+            if self.reads.whole.contains(&inner) {
+                continue;
+            }
             let field = match shape.inner() {
                 Shape::Map { fields, .. } => fields.iter().find(|field| field.name == entry.key),
                 _ => None,
@@ -76,9 +81,9 @@ impl<'s> Search<'s> {
             if field.is_some_and(|field| field.program) || (off && entry.key != "enabled") {
                 continue;
             }
-            let inner = shape.under(&entry.key).map_or(&Shape::Any, |(shape, _)| shape);
+            let below = shape.under(&entry.key).map_or(&Shape::Any, |(shape, _)| shape);
             self.path.push(&entry.key);
-            self.node(entry.value, inner, step_hash(hash, &entry.key));
+            self.node(entry.value, below, inner);
             self.path.pop();
         }
     }
