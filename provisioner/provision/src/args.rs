@@ -29,6 +29,7 @@ Exit codes: 0 done, 1 failed, 2 invalid input, 3 differences, 4 resumable, 5 ref
 
 /// Flags of every verb.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub(crate) struct GlobalArgs {
     /// Environment: the stem of `environments/NAME.yaml`.
     #[arg(long = "env", short = 'e', value_name = "NAME", env = "PROVISION_ENV", global = true)]

@@ -8,11 +8,15 @@ use crate::error::CliError;
 /// Finds the project folder: the one that was named, or the nearest parent of the working folder with `environments/`.
 pub(crate) fn root(global: &GlobalArgs) -> Result<PathBuf, CliError> {
     if let Some(root) = &global.root {
-        return if root.join("environments").is_dir() { Ok(root.clone()) } else { Err(CliError::NoRoot { start: root.clone() }) };
+        return if root.join("environments").is_dir() {
+            Ok(root.clone())
+        } else {
+            Err(CliError::NoRoot { place: root.display().to_string() })
+        };
     }
     let start = std::env::current_dir().map_err(|source| CliError::File { action: "find", path: PathBuf::from("."), source })?;
     let found = start.ancestors().find(|folder| folder.join("environments").is_dir()).map(Path::to_path_buf);
-    found.ok_or(CliError::NoRoot { start })
+    found.ok_or_else(|| CliError::NoRoot { place: format!("{} or above it", start.display()) })
 }
 
 /// Reads the project's files.

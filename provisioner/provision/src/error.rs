@@ -28,9 +28,9 @@ pub(crate) enum CliError {
         help: String,
     },
     /// No project folder was found.
-    #[error("there is no `environments/` folder in {} or above it", .start.display())]
+    #[error("there is no `environments/` folder in {}", .place)]
     #[diagnostic(code(provision::root), help("run it inside a project, or name the project with `--root DIR`"))]
-    NoRoot { start: PathBuf },
+    NoRoot { place: String },
     /// The project's files can't be read.
     #[error("failed to read the project")]
     #[diagnostic(code(provision::load), help("check the path and the permissions; nothing was changed"))]

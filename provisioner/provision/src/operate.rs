@@ -62,7 +62,7 @@ pub(crate) fn confirm(ui: &Ui, args: &RunArgs, question: &str) -> Result<(), Cli
     if !ui.can_ask() {
         return Err(CliError::Refused {
             message: "this changes the cluster and nobody can be asked; nothing was done".to_owned(),
-            help: "look at `provision plan`, then add `--yes`".to_owned(),
+            help: "look at the plan above, then add `--yes`".to_owned(),
         });
     }
     if ui.confirm(question)? {
@@ -105,7 +105,30 @@ fn status_of(outcome: &RunOutcome) -> ExitStatus {
 
 #[cfg(test)]
 mod tests {
+    use provision_apply::Summary;
+    use provision_model::Finding;
+
     use super::*;
+
+    #[test]
+    fn each_end_of_a_run_has_its_exit_code() {
+        let summary = Summary::default();
+        let stopped = |reason| RunOutcome::Stopped { summary: Summary::default(), reason, failures: Vec::new(), remaining: 1 };
+        let refused = |refusal| RunOutcome::Refused { refusal };
+        let findings = |finding| refused(Refusal::Findings { findings: vec![finding] });
+        for (outcome, code) in [
+            (RunOutcome::Done { summary: summary.clone() }, 0),
+            (RunOutcome::Failed { summary, failures: Vec::new(), skipped: Vec::new() }, 1),
+            (findings(Finding::fatal("kind-not-served", "no")), 2),
+            (stopped(StopReason::TimedOut), 4),
+            (stopped(StopReason::Unreachable { message: "gone".to_owned() }), 4),
+            (refused(Refusal::Locked { holder: "someone".to_owned(), since: None }), 5),
+            (refused(Refusal::Stale { planned: Some(1), recorded: Some(2) }), 5),
+            (stopped(StopReason::Interrupted), 130),
+        ] {
+            assert_eq!(status_of(&outcome).code(), code, "{outcome:?}");
+        }
+    }
 
     #[test]
     fn times_are_a_number_and_a_unit() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use provision_apply::{Cluster, ClusterError, RunContext, SystemClock, contents, observe, predict, preflight};
 use provision_config::{Environment, RenderInputs, Sources, render};
 use provision_kube::{Connection, KubeCluster, Patience};
-use provision_model::{ClusterIdentity, Desired, GroupKind, Observed, Plan, Scope, Severity};
+use provision_model::{ClusterIdentity, Desired, Finding, GroupKind, Observed, Plan, Scope, Severity};
 use provision_plan::{PlanOptions, leaving_namespaces, needs_prediction, plan_down, plan_with};
 use provision_saga::CancelToken;
 use tokio::task::JoinHandle;
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Checks reachability, rights and served versions.
-    pub(crate) async fn preflight(&self, desired: &Desired) -> Result<Vec<provision_model::Finding>, CliError> {
+    pub(crate) async fn preflight(&self, desired: &Desired) -> Result<Vec<Finding>, CliError> {
         preflight(&self.run, desired).await.map_err(CliError::apply)
     }
 
@@ -145,10 +145,13 @@ fn note(text: &str) {
 /// Tells whether a plan may be applied; otherwise says what must be settled.
 pub(crate) fn blocked(plan: &Plan) -> Option<CliError> {
     let fatal: Vec<_> = plan.findings.iter().filter(|finding| finding.severity == Severity::Fatal).collect();
+    (!fatal.is_empty()).then(|| CliError::Findings { count: fatal.len(), exit: exit_of(&fatal) })
+}
+
+/// A safety rule refuses; anything else among the findings means that the input is wrong.
+fn exit_of(fatal: &[&Finding]) -> ExitStatus {
     let safety = ["too-many-deletes", "empty-set", "owned-by-another-release"];
-    let exit =
-        if fatal.iter().all(|finding| safety.contains(&finding.code.0.as_str())) { ExitStatus::Refused } else { ExitStatus::Invalid };
-    (!fatal.is_empty()).then_some(CliError::Findings { count: fatal.len(), exit })
+    if fatal.iter().all(|finding| safety.contains(&finding.code.0.as_str())) { ExitStatus::Refused } else { ExitStatus::Invalid }
 }
 
 fn minor(version: &str) -> Option<String> {
@@ -160,4 +163,24 @@ fn holder() -> String {
     let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".to_owned());
     format!("{user}@{} pid {}", host.as_deref().unwrap_or("unknown").trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_safety_rule_alone_refuses_and_a_mistake_beside_it_is_invalid_input() {
+        let (safety, mistake) = (Finding::fatal("too-many-deletes", "11 of 10"), Finding::fatal("kind-not-served", "no"));
+        assert_eq!(exit_of(&[&safety]), ExitStatus::Refused);
+        assert_eq!(exit_of(&[&safety, &mistake]), ExitStatus::Invalid);
+        assert_eq!(exit_of(&[&mistake]), ExitStatus::Invalid);
+    }
+
+    #[test]
+    fn a_version_is_cut_to_its_minor() {
+        assert_eq!(minor("v1.36.3"), Some("1.36".to_owned()));
+        assert_eq!(minor("v1.31.4-eks-abc123"), Some("1.31".to_owned()));
+        assert_eq!(minor("nonsense"), None);
+    }
 }

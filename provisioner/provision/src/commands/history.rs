@@ -24,7 +24,7 @@ pub(crate) async fn run(_args: HistoryArgs, global: &GlobalArgs, ui: &mut Ui) ->
         ui.text(&format!("{}: no release recorded\n", session.scope.release))?;
         return Ok(ExitStatus::Done);
     }
-    ui.text(&format!("{:>4}  {:<14} {:<11} {:<20} {:>7}  {}\n", "N", "KIND", "STATE", "STARTED", "OBJECTS", "BY"))?;
+    ui.text(&format!("{:>4}  {:<14} {:<11} {:<20} {:>7}  {}\n", "N", "KIND", "STATE", "STARTED (UTC)", "OBJECTS", "BY"))?;
     for generation in generations {
         let kind = match generation.kind {
             GenerationKind::Up => "up".to_owned(),

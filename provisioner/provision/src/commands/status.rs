@@ -71,12 +71,18 @@ async fn watch(session: &Session, mut shown: Vec<ObjectStatus>, ui: &mut Ui) -> 
 
 /// Shows rows: for people a line each, for programs an event each.
 fn show(ui: &mut Ui, rows: &[ObjectStatus]) -> Result<(), CliError> {
+    let width = rows.iter().map(|row| row.resource.to_string().len()).max().unwrap_or_default();
     for row in rows {
         if ui.is_json() {
             ui.event(&StatusLine::of(&row.resource, &row.verdict))?;
         } else {
             let reason = row.verdict.cause.map_or_else(String::new, |cause| format!("[{cause}] "));
-            ui.text(&format!("{:<11} {:<60} {reason}{}\n", row.verdict.health.to_string(), row.resource.to_string(), row.verdict.message))?;
+            ui.text(&format!(
+                "{:<11} {:<width$}  {reason}{}\n",
+                row.verdict.health.to_string(),
+                row.resource.to_string(),
+                row.verdict.message
+            ))?;
         }
     }
     Ok(())

@@ -78,7 +78,10 @@ fn same_release(saved: &Plan, session: &Session) -> Result<(), CliError> {
     }
     if saved.cluster.uid != session.identity.uid {
         return Err(CliError::Refused {
-            message: format!("the plan was made for another cluster ({} instead of {})", saved.cluster.uid, session.identity.uid),
+            message: format!(
+                "the plan was made for another cluster ({} instead of {}); nothing was done",
+                saved.cluster.uid, session.identity.uid
+            ),
             help: "use the context it was made with, or make a new plan".to_owned(),
         });
     }
@@ -90,7 +93,7 @@ fn same_decisions(saved: &Plan, now: &Plan, ui: &mut Ui) -> Result<(), CliError>
     if saved.decision_digest() != now.decision_digest() {
         show_plan(ui, now)?;
         return Err(CliError::Refused {
-            message: "the saved plan is stale: what would be done now, shown above, is something else".to_owned(),
+            message: "the saved plan is stale: what would be done now, shown above, is something else; nothing was done".to_owned(),
             help: "look at it and save a new plan with `provision plan --out FILE`".to_owned(),
         });
     }

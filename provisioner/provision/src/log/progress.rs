@@ -15,6 +15,11 @@ pub(crate) fn logged(sink: ProgressSink) -> ProgressSink {
     })
 }
 
+/// Milliseconds are enough.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
 fn log(progress: &Progress) {
     match progress {
         Progress::RunStarted { release, generation, steps, .. } => {
@@ -28,9 +33,11 @@ fn log(progress: &Progress) {
         Progress::StepFinished { step, outcome: StepOutcome::Failed, seconds, verdict } => {
             let cause = verdict.as_ref().and_then(|verdict| verdict.cause).map(tracing::field::display);
             let message = verdict.as_ref().map_or("", |verdict| verdict.message.as_str());
-            tracing::warn!(target: RUN, step, seconds, cause, "step failed: {message}");
+            tracing::warn!(target: RUN, step, seconds = rounded(*seconds), cause, "step failed: {message}");
         }
-        Progress::StepFinished { step, outcome, seconds, .. } => tracing::info!(target: RUN, step, seconds, ?outcome, "step finished"),
+        Progress::StepFinished { step, outcome, seconds, .. } => {
+            tracing::info!(target: RUN, step, seconds = rounded(*seconds), ?outcome, "step finished")
+        }
         Progress::Object { action, resource, outcome, reason } => {
             tracing::debug!(target: RUN, %resource, ?action, ?outcome, reason, "object");
         }
