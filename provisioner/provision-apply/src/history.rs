@@ -76,3 +76,31 @@ async fn load<C: Cluster>(store: &RecordStore<C>, generation: &Generation, scope
     let inventory = store.inventory(generation).await?;
     Ok(Recorded { generation: generation.clone(), desired: desired_of(generation, &scope.release, inventory) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::GenerationKind;
+    use GenerationState::{Done, Failed, Pending, Superseded};
+
+    #[test]
+    fn a_rollback_goes_to_the_newest_finished_generation_before_the_present_and_never_to_a_deletion() {
+        let up = |state| (GenerationKind::Up, state);
+        let down = (GenerationKind::Down, Done);
+        for (made, number, chosen) in [
+            (vec![up(Done), up(Done)], None, Some(1)),
+            (vec![up(Done), up(Failed), up(Superseded), up(Pending)], None, Some(1)),
+            (vec![up(Done), down.clone(), up(Done)], None, Some(1)),
+            (vec![up(Done)], None, None),
+            (vec![], None, None),
+            (vec![up(Done), up(Done), up(Done)], Some(1), Some(1)),
+            (vec![up(Failed), up(Done)], Some(1), Some(1)),
+            (vec![down, up(Done)], Some(1), None),
+            (vec![up(Done)], Some(7), None),
+        ] {
+            let generations: Vec<Generation> =
+                (1..).zip(&made).map(|(number, (kind, state))| Generation::for_test(number, kind.clone(), *state)).collect();
+            assert_eq!(choose(&generations, number).map(|generation| generation.number), chosen, "{made:?} {number:?}");
+        }
+    }
+}

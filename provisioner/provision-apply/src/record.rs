@@ -213,13 +213,12 @@ pub(crate) fn wanted_digest(desired: &Desired) -> Digest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generation(number: u64, state: GenerationState) -> Generation {
-        Generation {
+impl Generation {
+    /// A generation of which only number, kind and state matter.
+    pub(crate) fn for_test(number: u64, kind: GenerationKind, state: GenerationState) -> Self {
+        Self {
             number,
-            kind: GenerationKind::Up,
+            kind,
             state,
             started: Timestamp::UNIX_EPOCH,
             finished: None,
@@ -235,6 +234,11 @@ mod tests {
             journal: Vec::new(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn history_keeps_the_newest_finished_generations_and_what_came_after_them() {
@@ -245,7 +249,7 @@ mod tests {
             (vec![Failed, Failed], 1, vec![1, 2]),
             (vec![Done, Failed], 0, vec![1, 2]),
         ] {
-            let generations = (1..).zip(states).map(|(number, state)| generation(number, state)).collect();
+            let generations = (1..).zip(states).map(|(number, state)| Generation::for_test(number, GenerationKind::Up, state)).collect();
             let mut head = Head { format: FORMAT, release: "dev".parse().unwrap(), salt: String::new(), generations };
             head.trim(history);
             assert_eq!(head.generations.iter().map(|generation| generation.number).collect::<Vec<_>>(), kept);

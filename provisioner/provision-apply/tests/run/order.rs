@@ -224,3 +224,12 @@ async fn down_keeps_a_namespace_that_holds_what_others_made() {
     assert_eq!(kept.annotation(provision_model::annotations::RELEASE), None);
     assert!(!world.cluster.ours().contains(&kept.id()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn ready_must_last_before_what_depends_on_it_is_written() {
+    let world = World::new();
+    let after = depending(config("after", "1"), &[deployment_id("api")]);
+    let begun = tokio::time::Instant::now();
+    world.run(&Work::Up(desired(vec![namespace(), deployment("api", 1, &[]), after]))).await.unwrap();
+    assert!(begun.elapsed() >= provision_model::Policy::default().settle, "{:?}", begun.elapsed());
+}

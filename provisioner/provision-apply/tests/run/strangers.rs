@@ -1,5 +1,7 @@
 //! What somebody else makes between plan and write is not taken over unseen.
 
+use std::time::Duration;
+
 use provision_apply::{ApplyOptions, PodScript, RunOutcome, apply};
 use provision_model::{Cause, Manifest, annotations};
 use serde_json::{Value, json};
@@ -112,4 +114,69 @@ async fn a_look_costs_no_request_per_object() {
     let outcome = world.run(&Work::Up(desired(objects))).await.unwrap();
     assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");
     assert_eq!(world.requests_like("Get ConfigMap/feature-system"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_anew_since_the_plan_is_neither_changed_nor_deleted() {
+    for next in [vec![namespace(), config("a", "2"), config("b", "1")], vec![namespace(), config("b", "1")]] {
+        let world = World::new();
+        world.run(&Work::Up(desired(vec![namespace(), config("a", "1"), config("b", "1")]))).await.unwrap();
+        let cx = world.cx();
+        let plan = world.plan(&cx, &desired(next)).await.unwrap().0;
+        world.cluster.remove(&config_id("a")).unwrap();
+        world.cluster.create_as("kubectl", &theirs("a")).unwrap();
+        let outcome = apply(&cx, &plan, ApplyOptions::default()).await.unwrap();
+        let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
+        assert_eq!((failures.len(), failures[0].verdict.cause), (1, Some(Cause::Conflict)), "{failures:?}");
+        assert_eq!(world.cluster.peek(&config_id("a")).unwrap().text("/data/value"), Some("theirs"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_run_of_the_release_wrote_since_the_plan_is_ours() {
+    let world = World::new();
+    world.cluster.hold(&deployment_id("api"));
+    let late = depending(config("late", "1"), &[deployment_id("api")]);
+    let killed =
+        tokio::time::timeout(Duration::from_secs(20), world.run(&Work::Up(desired(vec![namespace(), deployment("api", 1, &[]), late]))))
+            .await;
+    assert!(killed.is_err());
+    let scope = desired(Vec::new()).scope();
+    let cx = world.cx();
+    let pending = provision_apply::load_pending(&cx, &scope).await.unwrap().unwrap();
+    let plan = world.plan(&cx, &pending.desired).await.unwrap().0;
+    world.cluster.release(&deployment_id("api"));
+    assert!(matches!(world.resume(&scope).await.unwrap(), Some(RunOutcome::Done { .. })));
+    let second = apply(&cx, &plan, ApplyOptions::default()).await.unwrap();
+    assert!(matches!(second, RunOutcome::Done { .. }), "{second:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_somebody_changed_while_no_run_was_alive_is_put_right_by_the_resume() {
+    let world = World::new();
+    world.cluster.hold(&deployment_id("api"));
+    let wanted = desired(vec![namespace(), config("a", "1"), deployment("api", 1, &[])]);
+    let killed = tokio::time::timeout(Duration::from_secs(20), world.run(&Work::Up(wanted.clone()))).await;
+    assert!(killed.is_err());
+    world.cluster.edit_as("kubectl", None, &config_id("a"), |live| live["data"]["value"] = json!("drifted")).unwrap();
+    world.cluster.release(&deployment_id("api"));
+    assert!(matches!(world.resume(&wanted.scope()).await.unwrap(), Some(RunOutcome::Done { .. })));
+    assert_eq!(world.cluster.peek(&config_id("a")).unwrap().text("/data/value"), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_belong_to_the_autoscaler() {
+    let world = World::new();
+    let scaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "api", "namespace": NS},
+        "spec": {"minReplicas": 1, "maxReplicas": 9, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api"}}});
+    let wanted = |value: &str| {
+        let labelled = deployment("api", 2, &[]).manifest.with_annotations(&[("note", value)]);
+        Work::Up(desired(vec![namespace(), object(labelled.into(), &[]), object(scaler.clone(), &[])]))
+    };
+    world.run(&wanted("1")).await.unwrap();
+    world.cluster.scale(&deployment_id("api"), 5).unwrap();
+    let outcome = world.run(&wanted("2")).await.unwrap();
+    assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");
+    let live = world.cluster.peek(&deployment_id("api")).unwrap();
+    assert_eq!((live.annotation("note"), live.value()["spec"]["replicas"].as_i64()), (Some("2"), Some(5)));
 }

@@ -91,7 +91,7 @@ async fn what_is_ready_when_written_opens_no_watch() {
     assert_eq!(cluster.requests().watches, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_finalizer_that_never_ends_is_named() {
     let cluster = MemoryCluster::new();
     let tracker = Tracker::start(Arc::new(cluster.clone()), &SystemClock);

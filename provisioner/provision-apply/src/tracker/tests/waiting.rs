@@ -141,7 +141,7 @@ fn a_restart_that_nobody_saw_begins_anew() {
 #[test]
 fn states_from_before_our_write_do_not_count() {
     let written = manifest(seen("10"));
-    let scene = Scene::of(seen("10")).told(seen("9")).synced(&written).at(30).waits();
+    let scene = Scene::of(seen("10")).told(seen("9")).synced(&written).waits().at(30).waits();
     let mut scene = scene.told(seen("10")).waits().at(33);
     assert_eq!(scene.done().health, Health::Current);
 }
