@@ -250,7 +250,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// [`ClusterError`].
     fn get(&self, id: &ResourceId) -> impl Future<Output = Result<Option<Manifest>, ClusterError>> + Send;
 
-    /// Applies an object (server-side apply, manager [`FIELD_MANAGER`], forced, strict validation) and returns it as it is then.
+    /// Applies an object (server-side apply, manager [`provision_model::FIELD_MANAGER`], forced, strict validation) and returns it as it is then.
     ///
     /// With `metadata.uid` or `metadata.resourceVersion` in `manifest`, the write is refused when the live object has another.
     ///
