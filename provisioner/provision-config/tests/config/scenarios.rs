@@ -151,6 +151,24 @@ fn what_is_missing_is_said_once_with_all_its_places() {
 }
 
 #[test]
+fn values_that_nothing_reads_are_said_once() {
+    let sources = project(&[
+        ("environments/dev.yaml", "logging: {level: warn}\n"),
+        ("templates/a.yaml", &format!("{CONFIG_MAP}data: {{a: \"{{{{ values.logging.level if false else 'x' }}}}\"}}\n")),
+    ]);
+    let rendered = rendered(&sources, &select("dev", None, &[])).unwrap();
+    let said: Vec<String> =
+        rendered.desired.findings.iter().map(|finding| format!("{} at {}", finding.message, finding.origins[0])).collect();
+    let expected = [
+        "no template reads `platform.name` at environments/base.yaml:2:18",
+        "no template reads `platform.namespace` at environments/base.yaml:2:32",
+        "no template reads `services` at environments/base.yaml:6:3",
+        "nothing in this environment reads `logging.level` at environments/dev.yaml:1:18",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn versions_that_the_target_does_not_serve_are_refused_with_the_replacement() {
     let object = |version: &str, kind: &str| format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a, namespace: n}}\n");
     let definition = std::fs::read_to_string(crate::project::root().join("templates/crds/externalsecrets.yaml")).unwrap();
