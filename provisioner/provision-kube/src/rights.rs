@@ -26,18 +26,24 @@ pub(crate) async fn missing(sender: &Sender, wanted: &[Access]) -> Result<Vec<Ac
     }
     let mut missing = Vec::new();
     for access in open {
-        let review = json!({
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {
-                "verb": access.verb, "group": access.group, "resource": access.resource, "namespace": access.namespace.as_deref().unwrap_or(""),
-            }},
-        });
-        let answer = ask(sender, "selfsubjectaccessreviews", &review).await?;
+        let answer = ask(sender, "selfsubjectaccessreviews", &access_review(access)).await?;
         if answer.pointer("/status/allowed").and_then(Value::as_bool) != Some(true) {
             missing.push(access.clone());
         }
     }
     Ok(missing)
+}
+
+/// Asks for one right; `services/proxy` is the subresource `proxy` of `services`.
+fn access_review(access: &Access) -> Value {
+    let (resource, subresource) = access.resource.split_once('/').unwrap_or((&access.resource, ""));
+    json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "verb": access.verb, "group": access.group, "resource": resource, "subresource": subresource,
+            "namespace": access.namespace.as_deref().unwrap_or(""),
+        }},
+    })
 }
 
 /// Tells whether a rule without resource names grants the access.
@@ -61,6 +67,15 @@ async fn ask(sender: &Sender, plural: &str, review: &Value) -> Result<Value, Clu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subresource_is_asked_for_apart_from_its_resource() {
+        for (resource, asked) in [("services/proxy", ["services", "proxy"]), ("pods", ["pods", ""])] {
+            let access = Access { verb: "get".into(), group: String::new(), resource: resource.into(), namespace: None };
+            let attributes = &access_review(&access)["spec"]["resourceAttributes"];
+            assert_eq!([&attributes["resource"], &attributes["subresource"]], asked);
+        }
+    }
 
     #[test]
     fn a_rule_grants_what_it_lists_and_nothing_named() {
