@@ -11,6 +11,8 @@ use crate::error::reason_text;
 
 /// Most things of one kind that are listed under one object.
 const LISTED: usize = 4;
+/// Most places that are listed of one finding; the JSON form has all.
+const PLACES: usize = 10;
 /// Most characters of a value that are shown.
 const VALUE_WIDTH: usize = 80;
 
@@ -148,8 +150,11 @@ fn show_findings(findings: &[Finding], page: &mut Page) {
         };
         page.put(style, format!("\n  {word} {}: ", finding.code));
         page.line(Style::Plain, &finding.message);
-        for origin in &finding.origins {
+        for origin in finding.origins.iter().take(PLACES) {
             page.line(Style::Dim, &format!("      at {origin}"));
+        }
+        if let Some(rest) = finding.origins.len().checked_sub(PLACES).filter(|rest| *rest > 0) {
+            page.line(Style::Dim, &format!("      and {rest} more"));
         }
         if let Some(help) = &finding.help {
             page.line(Style::Plain, &format!("      help: {help}"));

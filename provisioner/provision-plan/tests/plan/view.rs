@@ -1,5 +1,6 @@
 //! How plans and drift look.
 
+use provision_model::{Finding, Origin};
 use provision_plan::{Style, plain, view, view_drift};
 use serde_json::json;
 
@@ -20,6 +21,16 @@ fn what_stops_an_apply_stands_out() {
     let segments = view(&world.plan("ns n\ndeploy n/api app=b"));
     assert!(segments.iter().any(|segment| segment.style == Style::Fatal && segment.text.contains("immutable-field")));
     insta::assert_snapshot!(plain(&segments));
+}
+
+#[test]
+fn a_finding_with_many_places_lists_the_first_and_counts_the_rest() {
+    let mut plan = World::new().plan("cm n/a");
+    let mut finding = Finding::warning("dangling-reference", "Namespace/n is not there");
+    finding.origins = (1..=12).map(|line| Origin::new("a.yaml", line, 1)).collect();
+    plan.findings = vec![finding];
+    let text = plain(&view(&plan));
+    assert!(text.contains("at a.yaml:10:1\n      and 2 more\n") && !text.contains("a.yaml:11:1"), "{text}");
 }
 
 #[test]

@@ -92,6 +92,9 @@ pub(crate) fn problem_text(problem: &Problem) -> String {
     text
 }
 
+/// Most places that are listed of one finding; the JSON form has all.
+const PLACES: usize = 10;
+
 /// Formats a finding: place, severity, message; then further places and what to do.
 pub(crate) fn finding_text(finding: &Finding) -> String {
     let (style, word) = match finding.severity {
@@ -102,11 +105,30 @@ pub(crate) fn finding_text(finding: &Finding) -> String {
     let place = finding.origins.first().map_or_else(String::new, |origin| format!("{origin}: "));
     let subject = finding.resource.as_ref().map_or_else(String::new, |id| format!("{id}: "));
     let mut text = format!("{place}{style}{word}[{}]{style:#}: {subject}{}", finding.code, finding.message);
-    for origin in finding.origins.iter().skip(1) {
+    for origin in finding.origins.iter().take(PLACES).skip(1) {
         write!(text, "\n  {DIM}also:{DIM:#} {origin}").ok();
+    }
+    if let Some(rest) = finding.origins.len().checked_sub(PLACES).filter(|rest| *rest > 0) {
+        write!(text, "\n  {DIM}also:{DIM:#} {rest} more places").ok();
     }
     if let Some(help) = &finding.help {
         write!(text, "\n  {DIM}next:{DIM:#} {help}").ok();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use provision_model::Origin;
+
+    use super::*;
+
+    #[test]
+    fn a_finding_with_many_places_lists_the_first_and_counts_the_rest() {
+        let mut finding = Finding::fatal("dangling-reference", "Namespace/x is not there");
+        finding.origins = (1..=12).map(|line| Origin::new("a.yaml", line, 1)).collect();
+        let text = finding_text(&finding);
+        assert!(text.starts_with("a.yaml:1:1: ") && text.contains("a.yaml:10:1") && !text.contains("a.yaml:11:1"), "{text}");
+        assert!(text.ends_with("2 more places"), "{text}");
+    }
 }
