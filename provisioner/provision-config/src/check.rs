@@ -7,9 +7,10 @@ mod references;
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 
-use provision_model::{DesiredObject, FieldPath, FieldSegment, Finding, FindingCode, Manifest, Severity};
+use provision_model::{DesiredObject, Finding, FindingCode, Manifest, Severity};
 use serde_json::Value as Json;
 
+use crate::pointer::pointer;
 use crate::tree::{ReadRules, Tree, read_documents};
 use crate::{Environment, SchemaFinding, SchemaSubject, Schemas, Sources};
 
@@ -212,14 +213,4 @@ fn schemas(objects: &[DesiredObject], facts: &[&Facts], catalog: &Catalog, probl
             }
         }
     }
-}
-
-/// Writes a field as a JSON pointer.
-fn pointer(field: &FieldPath) -> String {
-    let step = |segment: &FieldSegment| match segment {
-        FieldSegment::Key(key) => format!("/{}", crate::render::escape(key)),
-        FieldSegment::Index(index) => format!("/{index}"),
-        FieldSegment::Item(_) => String::new(),
-    };
-    field.0.iter().map(step).collect()
 }

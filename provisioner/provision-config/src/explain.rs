@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::path::{self, Step};
-use crate::render::{Rendered, Renderer, TracedField, escape, nearest_field};
+use crate::pointer::escape;
+use crate::render::{Rendered, Renderer, TracedField, nearest_field};
 use crate::suggest::{listed, nearest};
 use crate::{ConfigErrors, Environment, Layered, Sources};
 

@@ -8,6 +8,7 @@ mod explain;
 mod merge;
 mod openapi;
 mod path;
+mod pointer;
 mod problem;
 mod render;
 mod resolve;

@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 use crate::check;
 use crate::{ConfigErrors, Environment, Sources};
 
-pub(crate) use evaluate::{TracedField, escape};
+pub(crate) use evaluate::TracedField;
 use memo::{Changes, Checked, Memo};
 use template::Templates;
 use units::Workshop;

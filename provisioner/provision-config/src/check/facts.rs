@@ -8,7 +8,7 @@ use provision_model::{Finding, Manifest, Origin, secret_references};
 use serde_json::Value as Json;
 
 use super::Catalog;
-use crate::render::escape;
+use crate::pointer::escape;
 use crate::{SchemaFinding, SchemaSubject};
 
 /// What an object needs of another one.

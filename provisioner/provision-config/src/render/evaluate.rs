@@ -8,6 +8,7 @@ use super::machine::{Binding, Failure, Machine, Scope, to_json};
 use super::template::{Body, Key, Loop, Scalar, Template, TemplateMap, Templates};
 use super::tracked::{Recorder, Tracked, from_json};
 use crate::Sources;
+use crate::pointer::escape;
 use crate::tree::Place;
 
 /// Where one field of a rendered object comes from.
@@ -366,11 +367,6 @@ impl Failure {
 
 fn pair(key: Value, value: Value) -> Value {
     Value::from_pairs([("key", key), ("value", value)])
-}
-
-/// Escapes a key for a JSON pointer.
-pub(crate) fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 fn merge_into(map: &mut Map<String, Json>, key: String, value: Json) {

@@ -6,6 +6,8 @@ use provision_model::{
 };
 use serde_json::{Map, Value as Json};
 
+use crate::pointer::escape;
+
 /// Findings with the JSON pointers of the fields that they are about.
 pub(super) type Located = Vec<(String, Finding)>;
 
@@ -54,7 +56,7 @@ pub(super) fn desired(mut value: Json, origin: &Origin, declared: Option<&Origin
 }
 
 fn pointer(annotation: &str) -> String {
-    format!("/metadata/annotations/{}", super::escape(annotation))
+    format!("/metadata/annotations/{}", escape(annotation))
 }
 
 /// Adds the label that says who manages the object; maps of labels and annotations that are empty say nothing and go.
