@@ -252,10 +252,11 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Applies an object (server-side apply, manager [`provision_model::FIELD_MANAGER`], forced, strict validation) and returns it as it is then.
     ///
-    /// With `metadata.uid` or `metadata.resourceVersion` in `manifest`, the write is refused when the live object has another.
+    /// With `metadata.uid` or `metadata.resourceVersion` in `manifest`, the write is refused when the live object has another. Where nothing
+    /// is, a UID is refused and a version is not: the version `1`, which no object ever has, makes an object only if it is not there.
     ///
     /// # Errors
-    /// [`ClusterError`].
+    /// [`ClusterError::Conflict`] for another UID or version, and the others.
     fn apply(&self, manifest: &Manifest, mode: WriteMode) -> impl Future<Output = Result<Manifest, ClusterError>> + Send;
 
     /// Makes an object that must not be there yet.

@@ -5,7 +5,6 @@ mod base;
 mod deletion;
 pub(crate) mod names;
 mod outcome;
-mod presence;
 mod ready;
 mod record;
 mod reporter;
@@ -93,7 +92,6 @@ async fn locked<C: Cluster, S: SecretStore, K: Clock>(
     }
     let work = Work::new(cx, plan, options, &base, Some(lease.hold()));
     record::adopt_unrecorded(&work, plan, &base).await?;
-    presence::look(&work, plan).await?;
     let state = record::register(&work, plan, base, &store).await?;
     let generation = state.head.newest().map(|newest| newest.number);
     let journal = HeadJournal { store: store.clone(), state: Arc::new(tokio::sync::Mutex::new(state)) };

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use provision_model::{Cause, Manifest, Plan, RecordedObject, ReleaseName, ResourceId, Verdict, annotations, parse_period};
+use provision_model::{Cause, Manifest, Plan, RecordedObject, ResourceId, Verdict, annotations, parse_period};
 use provision_saga::StepError;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -10,7 +10,6 @@ use tokio::time::timeout;
 
 use super::base::Base;
 use super::chain;
-use super::presence::Presence;
 use super::stop::Stop;
 use crate::lease::Hold;
 use crate::observe::salt_of;
@@ -22,7 +21,6 @@ pub(super) struct Work<C, S, K> {
     pub(super) cx: RunContext<C, S, K>,
     pub(super) options: ApplyOptions,
     pub(super) fingerprints: Fingerprints,
-    pub(super) release: ReleaseName,
     /// Wanted objects.
     pub(super) wanted: BTreeMap<ResourceId, Wanted>,
     pub(super) settle: Duration,
@@ -33,8 +31,6 @@ pub(super) struct Work<C, S, K> {
     pub(super) stop: Stop,
     /// The lock; `None` for a run that writes nothing.
     pub(super) hold: Option<watch::Receiver<Hold>>,
-    /// What was there before the first write.
-    pub(super) presence: OnceLock<Presence>,
     written: Mutex<BTreeMap<ResourceId, Written>>,
 }
 
@@ -57,7 +53,6 @@ impl<C: Cluster, S: SecretStore, K: Clock> Work<C, S, K> {
         let policy = &plan.desired.policy;
         Arc::new(Self {
             fingerprints: Fingerprints::new(salt_of(base.head(), &plan.cluster.uid, &plan.desired.scope())),
-            release: plan.release.clone(),
             wanted: plan.desired.objects.iter().map(|object| (object.id(), Wanted::of(object))).collect(),
             settle: policy.settle,
             object_timeout: policy.object_timeout,
@@ -67,7 +62,6 @@ impl<C: Cluster, S: SecretStore, K: Clock> Work<C, S, K> {
             cx: cx.clone(),
             options: options.clone(),
             hold,
-            presence: OnceLock::new(),
             written: Mutex::default(),
         })
     }

@@ -21,6 +21,7 @@ pub(crate) async fn check(cluster: &impl Cluster, namespace: &str) {
     dependents_go_with_their_owner(cluster, namespace).await;
     a_watch_tells_everything_in_order(cluster, namespace).await;
     a_kind_is_served_once_its_crd_is_established(cluster, namespace).await;
+    only_one_of_many_makes_an_object(cluster, namespace).await;
     a_namespace_goes_with_what_it_holds(cluster, &format!("{namespace}-gone")).await;
 }
 
@@ -125,12 +126,31 @@ async fn a_kind_is_served_once_its_crd_is_established(cluster: &impl Cluster, ns
     until(cluster, &crd.id(), established).await;
     let kind = Manifest::try_from(gadget.clone()).unwrap().group_kind();
     ask_until("the kind is not served", async || cluster.api().await.unwrap().find(&kind, Some("v1")).is_some()).await;
-    let made = apply(cluster, gadget.clone()).await.unwrap();
+    let mut once = gadget.clone();
+    once["metadata"]["resourceVersion"] = json!("1");
+    let made = apply(cluster, once.clone()).await.unwrap();
     assert_eq!(made.generation(), Some(1));
+    assert_eq!(apply(cluster, once).await.map_err(|error| name_of(&error)).err(), Some("Conflict"));
     assert_eq!(apply(cluster, gadget).await.unwrap().resource_version(), made.resource_version());
     cluster.delete(&crd.id(), None).await.unwrap();
     until(cluster, &crd.id(), |live| live.is_none()).await;
     until(cluster, &made.id(), |live| live.is_none()).await;
+}
+
+async fn only_one_of_many_makes_an_object(cluster: &impl Cluster, ns: &str) {
+    for round in 0..5 {
+        let mut wanted = config(ns, &format!("contested-{round}"));
+        wanted["metadata"]["resourceVersion"] = json!("1");
+        let writers = futures::future::join_all((0..8).map(|writer| {
+            wanted["data"]["a"] = json!(writer.to_string());
+            apply(cluster, wanted.clone())
+        }));
+        let answers = writers.await;
+        let made: Vec<&Manifest> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
+        assert_eq!(made.len(), 1, "{answers:?}");
+        assert!(answers.iter().filter_map(|answer| answer.as_ref().err()).all(|error| name_of(error) == "Conflict"), "{answers:?}");
+        assert_eq!(cluster.get(&made[0].id()).await.unwrap().as_ref(), Some(made[0]));
+    }
 }
 
 async fn a_namespace_goes_with_what_it_holds(cluster: &impl Cluster, ns: &str) {

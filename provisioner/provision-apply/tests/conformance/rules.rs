@@ -6,9 +6,9 @@ use provision_apply::{Cluster, WriteMode};
 use provision_model::Manifest;
 use serde_json::{Value, json};
 
-use super::table::Expect::{Accepted, Cause, Generation, Has, Lacks, OwnsNot, Refused};
+use super::table::Expect::{Accepted, Cause, Generation, Has, Lacks, OwnsNot, Refused, Unwritten};
 use super::table::Step::{Apply, Create, DryRun, Update, UpdateAsIs};
-use super::table::{Rule, rule, violations};
+use super::table::{Expect, Rule, Step, rule, violations};
 use super::{immutable, ownership};
 
 /// Checks every rule in a namespace of its own.
@@ -55,6 +55,10 @@ pub(crate) fn without(mut object: Value, parent: &str, field: &str) -> Value {
 
 fn preconditions(ns: &str) -> Vec<Rule> {
     let uid = "99999999-9999-4999-8999-999999999999";
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "p4", "namespace": ns},
+        "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "p4", "namespace": ns},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "p4"}}});
     vec![
         rule(
             "what is there can't be created, what is not there can't be replaced",
@@ -79,6 +83,17 @@ fn preconditions(ns: &str) -> Vec<Rule> {
             ],
         ),
         rule(
+            "an apply with the version 1 makes what is absent and leaves what is there",
+            [config(ns, "p4", &json!({"a": "1"})), role, service].into_iter().flat_map(made_once).collect(),
+        ),
+        rule(
+            "no object has the version 1, not even the first",
+            vec![(
+                Apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "resourceVersion": "1"}})),
+                vec![Refused("Conflict")],
+            )],
+        ),
+        rule(
             "a namespace and a kind must be there",
             vec![
                 (Apply(config("conformance-nowhere", "p3", &json!({}))), vec![Refused("NotFound")]),
@@ -88,6 +103,19 @@ fn preconditions(ns: &str) -> Vec<Rule> {
                 ),
             ],
         ),
+    ]
+}
+
+fn made_once(object: Value) -> Vec<(Step, Vec<Expect>)> {
+    let once = |object: &Value| with(object.clone(), "/metadata/resourceVersion", json!("1"));
+    let other = with(object.clone(), "/metadata/labels", json!({"other": "yes"}));
+    vec![
+        (DryRun(once(&object)), vec![Accepted]),
+        (Apply(once(&object)), vec![Accepted]),
+        (Apply(once(&object)), vec![Refused("Conflict")]),
+        (Apply(once(&other)), vec![Refused("Conflict")]),
+        (DryRun(once(&other)), vec![Refused("Conflict")]),
+        (Apply(object), vec![Unwritten, Lacks("/metadata/labels")]),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use provision_apply::{ApplyOptions, PodScript, RunOutcome, apply};
+use provision_apply::{ApplyOptions, Failure, Fault, PodScript, RunOutcome, apply};
 use provision_model::{Cause, Manifest, annotations};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ async fn what_was_made_since_the_plan_stays_and_the_next_plan_shows_it() {
     let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
     let refused: Vec<_> = failures.iter().map(|failure| failure.resource.clone().unwrap().to_string()).collect();
     assert_eq!(refused, ["Namespace/feature-system"], "the namespace is theirs too, and nothing is put into it");
-    assert_eq!(world.writes(), [""; 0]);
+    assert_eq!(world.writes(), ["Apply Namespace/feature-system"], "only that was tried");
 
     let again = world.plan(&cx, &wanted).await.unwrap().0;
     let adopted = again.findings.iter().filter(|finding| finding.code.0 == "adopted").count();
@@ -65,13 +65,61 @@ async fn what_was_made_during_the_run_stays() {
     let work = Work::Up(desired(vec![namespace(), deployment("api", 1, &[]), late]));
     let someone = async {
         world.until_told("the run waits", |event| matches!(event, provision_apply::Progress::StepProgress { .. })).await;
-        let before = world.requests_like("Update Lease");
-        world.until("a heartbeat passes", |world| world.requests_like("Update Lease") > before).await;
         world.cluster.create_as("kubectl", &theirs("late")).unwrap();
         world.cluster.script_pods("api", PodScript::Ready);
     };
     let (outcome, ()) = tokio::join!(world.run(&work), someone);
     check_refused(&world, &outcome.unwrap(), "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_mark_of_this_very_write_makes_an_object_ours() {
+    let wanted = config("a", "1").manifest;
+    let digest = wanted.digest();
+    for (release, digest, ours) in [
+        ("dev", digest.as_str(), true),
+        ("dev", config("a", "2").manifest.digest().as_str(), false),
+        ("prod", digest.as_str(), false),
+    ] {
+        let world = World::new();
+        world.run(&Work::Up(desired(vec![namespace()]))).await.unwrap();
+        let cx = world.cx();
+        let plan = world.plan(&cx, &desired(vec![namespace(), config("a", "1")])).await.unwrap().0;
+        let made = config("a", "0").manifest.with_annotations(&[(annotations::RELEASE, release), (annotations::DIGEST, digest)]);
+        world.cluster.create_as("kubectl", &made).unwrap();
+        let uid = world.cluster.peek(&config_id("a")).unwrap().uid().map(str::to_owned);
+        let outcome = apply(&cx, &plan, ApplyOptions::default()).await.unwrap();
+        assert_eq!(matches!(outcome, RunOutcome::Done { .. }), ours, "{release} {digest}: {outcome:?}");
+        let live = world.cluster.peek(&config_id("a")).unwrap();
+        assert_eq!(live.text("/data/value"), Some(if ours { "1" } else { "0" }), "{release} {digest}");
+        assert_eq!(live.uid().map(str::to_owned), uid);
+    }
+}
+
+/// Runs `work` in a copy of the world and returns the place of a request among those of the run.
+async fn place_of(world: &World, work: &Work, request: &str) -> u64 {
+    let world = world.fork();
+    world.cluster.clear_fault();
+    world.cluster.clear_request_log();
+    world.run(work).await.unwrap();
+    let log = world.cluster.request_log();
+    1 + log.iter().position(|logged| logged.to_string() == request).unwrap() as u64
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_over_nothing_and_a_lost_answer_end_with_the_object() {
+    let world = World::new();
+    world.run(&Work::Up(desired(vec![namespace()]))).await.unwrap();
+    let work = Work::Up(desired(vec![namespace(), config("a", "1")]));
+    let place = place_of(&world, &work, &format!("Apply {}", config_id("a"))).await;
+    for (fault, writes) in [(Fault::FailBefore(place, Failure::Conflict), 2), (Fault::FailAfter(place), 3)] {
+        let world = world.fork();
+        world.cluster.clear_request_log();
+        let outcome = world.run_with_fault(&work, fault).await.unwrap().unwrap();
+        assert!(matches!(outcome, RunOutcome::Done { .. }), "{fault:?}: {outcome:?}");
+        assert_eq!(world.cluster.peek(&config_id("a")).unwrap().text("/data/value"), Some("1"));
+        assert_eq!(world.writes(), vec![format!("Apply {}", config_id("a")); writes], "{fault:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +153,7 @@ async fn what_every_namespace_gets_belongs_to_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_costs_no_request_per_object() {
+async fn what_is_made_costs_one_request_per_object() {
     let world = World::new();
     world.run(&Work::Up(desired(vec![namespace()]))).await.unwrap();
     let mut objects = vec![namespace()];

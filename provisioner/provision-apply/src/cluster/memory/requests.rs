@@ -31,6 +31,8 @@ pub enum Failure {
     Throttled,
     /// The server fails by itself.
     Server,
+    /// The server has a conflict of its own: of two writes that count against the same quota.
+    Conflict,
 }
 
 /// What a request asks for.
@@ -216,5 +218,9 @@ fn error_of(failure: Failure, request: &Request) -> ClusterError {
         Failure::Server => {
             ClusterError::Server { subject: request.to_string(), status: 500, message: "etcdserver: request timed out".to_owned() }
         }
+        Failure::Conflict => ClusterError::Conflict {
+            subject: request.to_string(),
+            message: "Operation cannot be fulfilled on resourcequotas \"quota\": the object has been modified".to_owned(),
+        },
     }
 }

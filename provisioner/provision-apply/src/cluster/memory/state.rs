@@ -118,7 +118,8 @@ impl State {
         let mut state = Self {
             objects: BTreeMap::new(),
             kinds: surface::built_in(),
-            revision: 0,
+            // As in etcd: no object ever has the version 1.
+            revision: 1,
             clock,
             watchers: Vec::new(),
             requests: Requests::default(),

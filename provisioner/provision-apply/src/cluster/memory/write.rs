@@ -292,7 +292,8 @@ fn preconditions(id: &ResourceId, live: Option<&Stored>, value: &Value) -> Resul
             None => conflict(format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found")),
         };
     }
-    match wanted("/metadata/resourceVersion") {
+    // What is not there has no version that could differ.
+    match wanted("/metadata/resourceVersion").filter(|_| live.is_some()) {
         Some(version) if version != found("/metadata/resourceVersion") => {
             conflict("the object has been modified; please apply your changes to the latest version and try again".to_owned())
         }
