@@ -21,7 +21,7 @@ use crate::{ApplyError, Clock, Cluster, Fingerprints, RunContext, SecretStore, s
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Observes what is wanted or recorded of a release. Secret values become fingerprints before they are kept.
+/// Observes what is wanted or recorded of a release, and what its objects depend on. Secret values become fingerprints before they are kept.
 ///
 /// After an unfinished generation, an object that carries the mark of its write counts as recorded by it; of the others the record
 /// before it stands, or that they are registered only.
@@ -84,7 +84,17 @@ fn wishes(wanted: &[DesiredObject], inventory: &Inventory) -> Vec<Wish> {
     for name in namespaces {
         wishes.entry(ResourceId::cluster("", "Namespace", &name)).or_insert(None);
     }
+    for target in outside(wanted) {
+        wishes.entry(target.clone()).or_insert(None);
+    }
     wishes.into_iter().map(|(id, version)| Wish { id, version }).collect()
+}
+
+/// Returns the declared dependencies that the set does not hold; they must be in the cluster already.
+pub(crate) fn outside(wanted: &[DesiredObject]) -> BTreeSet<&ResourceId> {
+    let ours: BTreeSet<ResourceId> = wanted.iter().map(DesiredObject::id).collect();
+    let targets = wanted.iter().flat_map(|object| &object.depends_on).map(|dependency| &dependency.target);
+    targets.filter(|target| !ours.contains(target)).collect()
 }
 
 fn recorded(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use provision_model::{ApiSurface, Desired, Finding, GroupKind, Manifest, ResourceId};
 
+use crate::observe::outside;
 use crate::run::verification_targets;
 use crate::{Access, ApplyError, Cluster, ClusterError, RunContext};
 
@@ -94,6 +95,10 @@ fn rights(api: &ApiSurface, desired: &Desired) -> BTreeSet<Access> {
         let Some(resource) = api.find(&kind, Some(object.manifest.version())) else { continue };
         let namespace = namespace.as_deref().filter(|_| resource.namespaced);
         rights.extend(OBJECT_VERBS.iter().map(|verb| access(verb, &kind.group, &resource.plural, namespace)));
+    }
+    for ResourceId { kind, namespace, .. } in outside(&desired.objects) {
+        let Some(resource) = api.find(kind, None) else { continue };
+        rights.insert(access("list", &kind.group, &resource.plural, namespace.as_deref()));
     }
     rights
 }

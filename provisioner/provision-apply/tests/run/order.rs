@@ -233,3 +233,19 @@ async fn ready_must_last_before_what_depends_on_it_is_written() {
     world.run(&Work::Up(desired(vec![namespace(), deployment("api", 1, &[]), after]))).await.unwrap();
     assert!(begun.elapsed() >= provision_model::Policy::default().settle, "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dependency_outside_of_the_set_is_looked_for_in_the_cluster() {
+    let world = World::new();
+    let elsewhere = ResourceId::namespaced("", "ConfigMap", "kube-system", "theirs");
+    let work = Work::Up(desired(vec![namespace(), depending(config("a", "1"), &[elsewhere])]));
+    let outcome = world.run(&work).await.unwrap();
+    let RunOutcome::Refused { refusal: Refusal::Findings { findings } } = &outcome else { panic!("{outcome:?}") };
+    assert_eq!(findings.iter().map(|finding| finding.code.0.as_str()).collect::<Vec<_>>(), ["unknown-dependency"]);
+    assert_eq!(world.writes(), [""; 0]);
+
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "namespace": "kube-system"}});
+    world.cluster.create_as("someone", &object(theirs, &[]).manifest).unwrap();
+    let outcome = world.run(&work).await.unwrap();
+    assert!(matches!(outcome, RunOutcome::Done { .. }), "{outcome:?}");
+}

@@ -1,10 +1,10 @@
 //! What is asked before a run: rights, kinds and versions.
 
 use provision_apply::{Access, Progress, RunOutcome, preflight};
-use provision_model::{Finding, Severity};
+use provision_model::{Finding, ResourceId, Severity};
 use serde_json::json;
 
-use crate::world::{NS, STATE, Work, World, config, deployment, desired, namespace, object, service};
+use crate::world::{NS, STATE, Work, World, config, config_id, depending, deployment, desired, namespace, object, service};
 
 fn access(verb: &str, group: &str, resource: &str) -> Access {
     Access { verb: verb.to_owned(), group: group.to_owned(), resource: resource.to_owned(), namespace: None }
@@ -63,6 +63,17 @@ async fn a_workload_object_whose_right_is_needed_is_never_only_useful() {
     let set = desired(vec![namespace(), deployment("api", 1, &[]), object(claim, &[])]);
     let findings = preflight(&world.cx(), &set).await.unwrap();
     assert_eq!(findings.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Fatal], "{findings:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_objects_depend_on_outside_of_the_set_must_be_readable() {
+    let world = World::new();
+    world.cluster.forbid(access("list", "", "secrets"));
+    let elsewhere = ResourceId::namespaced("", "Secret", "kube-system", "ca");
+    let set = desired(vec![namespace(), config("b", "1"), depending(config("a", "1"), &[config_id("b"), elsewhere])]);
+    let findings = preflight(&world.cx(), &set).await.unwrap();
+    let said: Vec<_> = findings.iter().map(|finding| (finding.severity, finding.message.as_str())).collect();
+    assert_eq!(said, [(Severity::Fatal, "you may not list secrets in namespace kube-system")]);
 }
 
 #[tokio::test(start_paused = true)]
