@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use miette::Diagnostic;
-use provision_apply::{ApplyError, ClusterError};
+use provision_apply::{ApplyError, ClusterError, RecordError};
 use provision_config::{ConfigErrors, LoadError};
 use provision_image::ImageError;
 use provision_kube::ConnectError;
@@ -139,6 +139,7 @@ impl CliError {
             }
             Self::Findings { exit, .. } => *exit,
             Self::Refused { .. } => ExitStatus::Refused,
+            Self::Apply { source, .. } if is_of_another_environment(source) => ExitStatus::Refused,
             Self::Apply { source, .. } if matches!(**source, ApplyError::NotRecorded { .. }) => ExitStatus::Invalid,
             Self::Runtime { .. }
             | Self::Connect { .. }
@@ -164,11 +165,18 @@ impl CliError {
         let help = match (&source, source.cluster()) {
             (_, Some(cluster)) => cluster_help(cluster).to_owned(),
             (ApplyError::NotRecorded { .. }, None) => "`provision history` lists the recorded releases".to_owned(),
+            (source, None) if is_of_another_environment(source) => {
+                "rename one of the environments or regions, or give this one another `policy.state_namespace`".to_owned()
+            }
             (ApplyError::Secret(_), None) => "the cause above says how to provide it; nothing was changed".to_owned(),
             (_, None) => "run it again; if it stays, report it with the text above".to_owned(),
         };
         Self::Apply { source: Box::new(source), help }
     }
+}
+
+fn is_of_another_environment(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::Record(RecordError::OtherEnvironment { .. }))
 }
 
 fn cluster_help(error: &ClusterError) -> &'static str {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::stream::{StreamExt, TryStreamExt, iter};
-use provision_model::{Digest, GroupKind, Manifest, ReleaseName, ResourceId, Scope, annotations, labels};
+use provision_model::{Digest, EnvironmentName, GroupKind, Manifest, RegionName, ReleaseName, ResourceId, Scope, annotations, labels};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -51,6 +51,16 @@ pub enum RecordError {
         /// Its format.
         found: u32,
     },
+    /// Another environment has a release of that name: `prod` in `us-east` and `prod-us` in `east` are both `prod-us-east`.
+    #[error("release `{release}` of this cluster is that of {theirs}; {ours} can't have one of the same name beside it")]
+    OtherEnvironment {
+        /// Release.
+        release: ReleaseName,
+        /// Environment and region of the recorded one.
+        theirs: String,
+        /// Environment and region that were asked for.
+        ours: String,
+    },
     /// Someone else wrote the head meanwhile.
     #[error("another run wrote the record of release `{release}` meanwhile")]
     Taken {
@@ -73,7 +83,7 @@ impl RecordError {
     pub fn cluster(&self) -> Option<&ClusterError> {
         match self {
             Self::Cluster { source, .. } => Some(source),
-            Self::Damaged { .. } | Self::Newer { .. } | Self::Taken { .. } | Self::Pack { .. } => None,
+            Self::Damaged { .. } | Self::Newer { .. } | Self::OtherEnvironment { .. } | Self::Taken { .. } | Self::Pack { .. } => None,
         }
     }
 }
@@ -91,6 +101,8 @@ pub(crate) struct HeadState {
 pub(crate) struct RecordStore<C> {
     cluster: Arc<C>,
     release: ReleaseName,
+    environment: EnvironmentName,
+    region: Option<RegionName>,
     namespace: String,
     /// How long a request is tried again.
     patience: Duration,
@@ -98,13 +110,27 @@ pub(crate) struct RecordStore<C> {
 
 impl<C> Clone for RecordStore<C> {
     fn clone(&self) -> Self {
-        Self { cluster: self.cluster.clone(), release: self.release.clone(), namespace: self.namespace.clone(), patience: self.patience }
+        Self {
+            cluster: self.cluster.clone(),
+            release: self.release.clone(),
+            environment: self.environment.clone(),
+            region: self.region.clone(),
+            namespace: self.namespace.clone(),
+            patience: self.patience,
+        }
     }
 }
 
 impl<C: Cluster> RecordStore<C> {
     pub(crate) fn new(cluster: Arc<C>, scope: &Scope, patience: Duration) -> Self {
-        Self { cluster, release: scope.release.clone(), namespace: scope.policy.state_namespace.clone(), patience }
+        Self {
+            cluster,
+            release: scope.release.clone(),
+            environment: scope.environment.clone(),
+            region: scope.region.clone(),
+            namespace: scope.policy.state_namespace.clone(),
+            patience,
+        }
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(ClusterError) -> RecordError + use<C> {
@@ -132,6 +158,17 @@ impl<C: Cluster> RecordStore<C> {
         format!("{}.blob-", self.release)
     }
 
+    /// Refuses the record of another environment or region.
+    fn is_of_ours(&self, head: &Head) -> Result<(), RecordError> {
+        let Some(newest) = head.newest() else { return Ok(()) };
+        if newest.environment == self.environment && newest.region == self.region {
+            return Ok(());
+        }
+        let ours = place(&self.environment, self.region.as_ref());
+        let theirs = place(&newest.environment, newest.region.as_ref());
+        Err(RecordError::OtherEnvironment { release: self.release.clone(), theirs, ours })
+    }
+
     /// Reads the head; `None` when the release was never recorded.
     pub(crate) async fn head(&self) -> Result<Option<HeadState>, RecordError> {
         let name = self.head_name();
@@ -144,6 +181,7 @@ impl<C: Cluster> RecordStore<C> {
             return Err(RecordError::Newer { release: self.release.clone(), found });
         }
         let head: Head = serde_json::from_value(value).map_err(|error| self.damaged(&name, error.to_string()))?;
+        self.is_of_ours(&head)?;
         Ok(Some(HeadState { head, version: stored.text("/metadata/resourceVersion").map(str::to_owned) }))
     }
 
@@ -279,6 +317,11 @@ impl<C: Cluster> RecordStore<C> {
     fn checked(&self, value: Value) -> Result<Manifest, RecordError> {
         Manifest::try_from(value).map_err(|error| self.damaged(&self.namespace, error.to_string()))
     }
+}
+
+fn place(environment: &EnvironmentName, region: Option<&RegionName>) -> String {
+    let region = region.map_or_else(|| " without a region".to_owned(), |region| format!(" in region `{region}`"));
+    format!("environment `{environment}`{region}")
 }
 
 fn blobs_of(generations: &[Generation]) -> BTreeSet<Digest> {

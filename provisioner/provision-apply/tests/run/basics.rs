@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use provision_apply::{Cluster as _, GenerationState, RunOutcome, history, observe, status};
-use provision_model::{Desired, DesiredObject, Health, ResourceId};
+use provision_apply::{
+    ApplyError, ApplyOptions, Cluster as _, GenerationState, RecordError, RunOutcome, apply, history, load_generation, load_pending,
+    observe, status,
+};
+use provision_model::{Desired, DesiredObject, Health, Plan, ResourceId};
 
 use crate::world::{Work, World, config, deployment, deployment_id, desired, job, job_id, namespace, service};
 
@@ -59,4 +62,44 @@ async fn what_is_recorded_is_what_is_there() {
         assert_eq!(recorded.completed, id.kind.kind == "Job", "{id}");
     }
     assert!(observed.recorded[&deployment_id("api")].applied.to_string().contains("registry.local/api:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_release_of_another_environment_or_region_is_refused_whatever_is_asked() {
+    let of = |environment: &str, region: Option<&str>| Desired {
+        environment: environment.parse().unwrap(),
+        region: region.map(|region| region.parse().unwrap()),
+        release: "prod-us-east".parse().unwrap(),
+        ..platform()
+    };
+    let theirs = of("prod-us", Some("east"));
+    for ours in [of("prod", Some("us-east")), of("prod-us", Some("us-east")), of("prod-us-east", None)] {
+        let world = World::new();
+        let early = world.plan(&world.cx(), &ours).await.unwrap().0;
+        world.run(&Work::Up(theirs.clone())).await.unwrap();
+        world.cluster.clear_request_log();
+        let (cx, scope) = (world.cx(), ours.scope());
+        let late = Plan { base_generation: Some(1), ..early };
+        let asked = [
+            observe(&cx, &scope, &ours.objects).await.err(),
+            history(&cx, &scope).await.err(),
+            load_pending(&cx, &scope).await.err(),
+            load_generation(&cx, &scope, None).await.err(),
+            status(&cx, &scope).await.err(),
+            apply(&cx, &late, ApplyOptions::default()).await.err(),
+        ];
+        for refused in asked {
+            assert!(matches!(refused, Some(ApplyError::Record(RecordError::OtherEnvironment { .. }))), "{refused:?}");
+        }
+        assert_eq!(world.writes(), [""; 0]);
+        assert_eq!(history(&cx, &theirs.scope()).await.unwrap().len(), 1);
+    }
+    let world = World::new();
+    world.run(&Work::Up(theirs)).await.unwrap();
+    let refused = history(&world.cx(), &of("prod-us-east", None).scope()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "release `prod-us-east` of this cluster is that of environment `prod-us` in region `east`; environment `prod-us-east` without a \
+         region can't have one of the same name beside it"
+    );
 }

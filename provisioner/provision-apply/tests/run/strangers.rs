@@ -76,11 +76,9 @@ async fn what_was_made_during_the_run_stays() {
 async fn only_the_mark_of_this_very_write_makes_an_object_ours() {
     let wanted = config("a", "1").manifest;
     let digest = wanted.digest();
-    for (release, digest, ours) in [
-        ("dev", digest.as_str(), true),
-        ("dev", config("a", "2").manifest.digest().as_str(), false),
-        ("prod", digest.as_str(), false),
-    ] {
+    for (release, digest, ours) in
+        [("dev", digest.as_str(), true), ("dev", config("a", "2").manifest.digest().as_str(), false), ("prod", digest.as_str(), false)]
+    {
         let world = World::new();
         world.run(&Work::Up(desired(vec![namespace()]))).await.unwrap();
         let cx = world.cx();
