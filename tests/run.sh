@@ -8,8 +8,12 @@ lab=$CARGO_TARGET_DIR/debug/lab
 stop_lab() { "$lab" down || echo 'tests/run.sh: the lab could not be ended' >&2; }
 
 cargo build --locked --workspace --all-targets
-if [ -z "${PROVISION_TEST_KUBECONFIG:-}" ]; then
+if [ -n "${PROVISION_TEST_KUBECONFIG:-}" ]; then
+  skipped=(lab_parts:: an_api_server_that_is_killed)
+  echo "tests/run.sh: on a cluster of yours these are left out, they need the lab's own servers: ${skipped[*]}" >&2
+  cargo test --locked --workspace --no-fail-fast -- "${skipped[@]/#/--skip=}"
+else
   trap stop_lab EXIT
   "$lab" up
+  cargo test --locked --workspace --no-fail-fast
 fi
-cargo test --locked --workspace --no-fail-fast

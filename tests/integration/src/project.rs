@@ -87,8 +87,14 @@ impl Project {
     }
 
     /// Writes the one template; `NAMESPACE` stands for the test's namespace.
+    ///
+    /// The lab has the image of busybox; another cluster pulls the one that `PROVISION_TEST_IMAGE` names.
     pub fn template(&self, text: &str) {
-        self.write("templates/platform/test.yaml", &text.replace("NAMESPACE", &self.namespace));
+        let mut text = text.replace("NAMESPACE", &self.namespace);
+        if let Ok(image) = std::env::var("PROVISION_TEST_IMAGE") {
+            text = text.replace("lab.local/busybox:1", &image).replace("imagePullPolicy: Never", "imagePullPolicy: IfNotPresent");
+        }
+        self.write("templates/platform/test.yaml", &text);
     }
 
     /// Prepares the binary with the project and the cluster.

@@ -90,12 +90,6 @@ impl LabHandle {
         self.tools.bin()
     }
 
-    /// Whether this is the lab, and not a cluster that somebody named.
-    #[must_use]
-    pub fn is_own(&self) -> bool {
-        self.region.is_some()
-    }
-
     /// The registry as programs on this machine reach it, `127.0.0.1:<port>`.
     ///
     /// # Errors
