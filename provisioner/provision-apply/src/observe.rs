@@ -84,17 +84,15 @@ fn wishes(wanted: &[DesiredObject], inventory: &Inventory) -> Vec<Wish> {
     for name in namespaces {
         wishes.entry(ResourceId::cluster("", "Namespace", &name)).or_insert(None);
     }
-    for target in outside(wanted) {
+    for target in dependencies(wanted) {
         wishes.entry(target.clone()).or_insert(None);
     }
     wishes.into_iter().map(|(id, version)| Wish { id, version }).collect()
 }
 
-/// Returns the declared dependencies that the set does not hold; they must be in the cluster already.
-pub(crate) fn outside(wanted: &[DesiredObject]) -> BTreeSet<&ResourceId> {
-    let ours: BTreeSet<ResourceId> = wanted.iter().map(DesiredObject::id).collect();
-    let targets = wanted.iter().flat_map(|object| &object.depends_on).map(|dependency| &dependency.target);
-    targets.filter(|target| !ours.contains(target)).collect()
+/// Returns what the objects declare as dependencies; what of it the set does not hold must be in the cluster already.
+pub(crate) fn dependencies(wanted: &[DesiredObject]) -> BTreeSet<&ResourceId> {
+    wanted.iter().flat_map(|object| &object.depends_on).map(|dependency| &dependency.target).collect()
 }
 
 fn recorded(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use provision_model::{ApiSurface, Desired, Finding, GroupKind, Manifest, ResourceId};
 
-use crate::observe::outside;
+use crate::observe::dependencies;
 use crate::run::verification_targets;
 use crate::{Access, ApplyError, Cluster, ClusterError, RunContext};
 
@@ -96,7 +96,7 @@ fn rights(api: &ApiSurface, desired: &Desired) -> BTreeSet<Access> {
         let namespace = namespace.as_deref().filter(|_| resource.namespaced);
         rights.extend(OBJECT_VERBS.iter().map(|verb| access(verb, &kind.group, &resource.plural, namespace)));
     }
-    for ResourceId { kind, namespace, .. } in outside(&desired.objects) {
+    for ResourceId { kind, namespace, .. } in dependencies(&desired.objects) {
         let Some(resource) = api.find(kind, None) else { continue };
         rights.insert(access("list", &kind.group, &resource.plural, namespace.as_deref()));
     }

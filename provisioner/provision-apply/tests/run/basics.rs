@@ -73,7 +73,7 @@ async fn the_release_of_another_environment_or_region_is_refused_whatever_is_ask
         ..platform()
     };
     let theirs = of("prod-us", Some("east"));
-    for ours in [of("prod", Some("us-east")), of("prod-us", Some("us-east")), of("prod-us-east", None)] {
+    for ours in [of("prod", Some("us-east")), of("prod-us", Some("us-east")), of("prod", Some("east")), of("prod-us-east", None)] {
         let world = World::new();
         let early = world.plan(&world.cx(), &ours).await.unwrap().0;
         world.run(&Work::Up(theirs.clone())).await.unwrap();

@@ -137,6 +137,7 @@ async fn what_was_made_in_place_of_a_replaced_object_stays() {
     let outcome = outcome.unwrap();
     let RunOutcome::Failed { failures, .. } = &outcome else { panic!("{outcome:?}") };
     assert_eq!(failures[0].verdict.cause, Some(Cause::Conflict), "{failures:?}");
+    assert!(failures[0].verdict.message.contains("made by someone else since the plan"), "{failures:?}");
     let live = world.cluster.peek(&job_id("migrate")).unwrap();
     assert_eq!(live.text("/spec/template/spec/containers/0/args/0"), Some("theirs"));
 }
