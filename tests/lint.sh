@@ -10,5 +10,6 @@ cargo clippy --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
 if ! "$tools/bin/cargo-deny" --version 2>/dev/null | grep -qF "$version"; then
   CARGO_TARGET_DIR=$tools/target cargo install --quiet --locked --root "$tools" --version "$version" cargo-deny
+  rm -rf "$tools/target"
 fi
 "$tools/bin/cargo-deny" check bans licenses sources
