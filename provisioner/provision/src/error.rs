@@ -204,3 +204,17 @@ fn problems(errors: &ConfigErrors) -> String {
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_of_another_environment_is_a_refusal_and_the_help_says_how_to_part_them() {
+        let (theirs, ours) = ("environment `prod-us` in region `east`".to_owned(), "environment `prod` in region `us-east`".to_owned());
+        let release = provision_model::ReleaseName::of(&"prod".parse().unwrap(), Some(&"us-east".parse().unwrap())).unwrap();
+        let error = CliError::apply(RecordError::OtherEnvironment { release, theirs, ours }.into());
+        assert_eq!(error.exit(), ExitStatus::Refused);
+        assert!(matches!(&error, CliError::Apply { help, .. } if help.contains("policy.state_namespace")), "{error:?}");
+    }
+}
