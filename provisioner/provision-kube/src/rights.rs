@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use provision_apply::{Access, ClusterError};
 use serde_json::{Value, json};
 
 use crate::error::Subject;
 use crate::send::{Purpose, Sender};
+
+/// Questions that are asked at a time.
+const AT_A_TIME: usize = 16;
 
 /// Returns the rights that the user lacks: one rules review a namespace, one access review for each that it does not answer.
 pub(crate) async fn missing(sender: &Sender, wanted: &[Access]) -> Result<Vec<Access>, ClusterError> {
@@ -24,14 +28,12 @@ pub(crate) async fn missing(sender: &Sender, wanted: &[Access]) -> Result<Vec<Ac
         // What the rules don't grant may still be granted by an authorizer that can't list its rules: ask for each.
         open.extend(accesses.into_iter().filter(|access| !rules.iter().any(|rule| grants(rule, access))));
     }
-    let mut missing = Vec::new();
-    for access in open {
+    let lacks = async |access: &Access| {
         let answer = ask(sender, "selfsubjectaccessreviews", &access_review(access)).await?;
-        if answer.pointer("/status/allowed").and_then(Value::as_bool) != Some(true) {
-            missing.push(access.clone());
-        }
-    }
-    Ok(missing)
+        Ok((answer.pointer("/status/allowed").and_then(Value::as_bool) != Some(true)).then(|| access.clone()))
+    };
+    let answers: Vec<Option<Access>> = stream::iter(open).map(lacks).buffered(AT_A_TIME).try_collect().await?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 /// Asks for one right; `services/proxy` is the subresource `proxy` of `services`.

@@ -88,8 +88,9 @@ fn quoted(text: &str) -> String {
 /// Renders, checks and plans.
 pub(crate) async fn make(session: &Session, limits: &LimitArgs) -> Result<Plan, CliError> {
     let desired = session.render().await?;
-    let findings = session.preflight(&desired).await?;
-    let mut plan = session.plan(&desired, limits.options()).await?;
+    // Questions to the server that don't depend on each other are asked at the same time.
+    let (findings, plan) = tokio::join!(session.preflight(&desired), session.plan(&desired, limits.options()));
+    let (findings, mut plan) = (findings?, plan?);
     plan.findings.extend(findings);
     Ok(plan)
 }
