@@ -22,6 +22,9 @@ use crate::exit::ExitStatus;
 use crate::log::Logs;
 use crate::ui::Ui;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use provision_apply::{Cluster, ClusterError, RunContext, SystemClock, contents, observe, predict, preflight};
 use provision_config::{Environment, RenderInputs, Sources, render};
 use provision_kube::{Connection, KubeCluster, Patience};
-use provision_model::{ClusterIdentity, Desired, Finding, GroupKind, Observed, Plan, Scope, Severity};
+use provision_model::{ClusterIdentity, Desired, Finding, GroupKind, Observed, Plan, ResourceId, Scope, Severity};
 use provision_plan::{PlanOptions, leaving_namespaces, needs_prediction, plan_down, plan_with};
 use provision_saga::CancelToken;
 use tokio::task::JoinHandle;
@@ -53,20 +55,41 @@ impl Session {
     }
 
     /// Renders against the version and the definitions of the cluster.
+    ///
+    /// A cluster may have hundreds of definitions, megabytes of them: only those of kinds that the set holds are read.
     pub(crate) async fn render(&self) -> Result<Desired, CliError> {
-        let inputs = RenderInputs { crds: self.definitions().await?, target: minor(&self.identity.version) };
-        let rendered = render(&self.sources, &self.environment, &inputs).map_err(CliError::Config)?;
+        let mut inputs = RenderInputs { crds: Vec::new(), target: minor(&self.identity.version) };
+        let built_in = render(&self.sources, &self.environment, &inputs);
+        // A mistake may look different with the definitions, so it is not told before they are read.
+        let open = built_in.as_ref().ok().and_then(|rendered| without_schema(&rendered.desired.findings));
+        let rendered = match (built_in, open) {
+            (Ok(rendered), Some(kinds)) if kinds.is_empty() => rendered,
+            (_, kinds) => {
+                inputs.crds = self.definitions(kinds.as_ref()).await?;
+                render(&self.sources, &self.environment, &inputs).map_err(CliError::Config)?
+            }
+        };
         tracing::info!(objects = rendered.desired.objects.len(), target = inputs.target, definitions = inputs.crds.len(), "rendered");
         Ok(rendered.desired)
     }
 
-    async fn definitions(&self) -> Result<Vec<serde_json::Value>, CliError> {
+    /// Reads the definitions of some kinds; all, when the kinds are not known or one of them is not served, for what is near to it.
+    async fn definitions(&self, kinds: Option<&BTreeSet<GroupKind>>) -> Result<Vec<serde_json::Value>, CliError> {
         let failed = |source| CliError::cluster("read the cluster's own kinds", source);
         let api = self.run.cluster.api().await.map_err(failed)?;
         let kind = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
         let Some(resource) = api.find(&kind, None) else { return Ok(Vec::new()) };
-        match self.run.cluster.list(resource, None).await {
-            Ok(listing) => Ok(listing.items.into_iter().map(serde_json::Value::from).collect()),
+        let name = |kind| api.find(kind, None).map(|found| format!("{}.{}", found.plural, found.kind.group));
+        let names: Option<Vec<String>> = kinds.and_then(|kinds| kinds.iter().map(name).collect());
+        let read = match names {
+            Some(names) => {
+                let get = async |name: String| self.run.cluster.get(&ResourceId::cluster(&kind.group, &kind.kind, &name)).await;
+                try_join_all(names.into_iter().map(get)).await.map(|found| found.into_iter().flatten().collect())
+            }
+            None => self.run.cluster.list(resource, None).await.map(|listing| listing.items),
+        };
+        match read {
+            Ok(definitions) => Ok(definitions.into_iter().map(serde_json::Value::from).collect()),
             // Without that right the objects of such kinds are checked by the server alone.
             Err(ClusterError::Forbidden { .. }) => Ok(Vec::new()),
             Err(source) => Err(failed(source)),
@@ -154,6 +177,21 @@ fn exit_of(fatal: &[&Finding]) -> ExitStatus {
     if fatal.iter().all(|finding| safety.contains(&finding.code.0.as_str())) { ExitStatus::Refused } else { ExitStatus::Invalid }
 }
 
+/// Returns the kinds that were rendered without a known schema; none when nothing is known of the target at all.
+fn without_schema(findings: &[Finding]) -> Option<BTreeSet<GroupKind>> {
+    let is = |finding: &&Finding, code: &str| finding.code.0 == code;
+    if findings.iter().any(|finding| is(&finding, "unknown-target")) {
+        return None;
+    }
+    Some(
+        findings
+            .iter()
+            .filter(|finding| is(finding, "unknown-kind"))
+            .filter_map(|finding| Some(finding.resource.as_ref()?.kind.clone()))
+            .collect(),
+    )
+}
+
 fn minor(version: &str) -> Option<String> {
     let mut parts = version.trim_start_matches('v').split('.');
     Some(format!("{}.{}", parts.next()?, parts.next()?))
@@ -175,6 +213,15 @@ mod tests {
         assert_eq!(exit_of(&[&safety]), ExitStatus::Refused);
         assert_eq!(exit_of(&[&safety, &mistake]), ExitStatus::Invalid);
         assert_eq!(exit_of(&[&mistake]), ExitStatus::Invalid);
+    }
+
+    #[test]
+    fn only_kinds_without_schema_need_the_clusters_definitions() {
+        let of = |code: &str, kind: &str| Finding::warning(code, "m").on(ResourceId::cluster("example.com", kind, "a"));
+        let kinds = without_schema(&[of("unknown-kind", "Widget"), of("image-not-pinned", "Gadget")]);
+        assert_eq!(kinds, Some(BTreeSet::from([GroupKind::new("example.com", "Widget")])));
+        assert_eq!(without_schema(&[]), Some(BTreeSet::new()));
+        assert_eq!(without_schema(&[of("unknown-target", "Widget")]), None);
     }
 
     #[test]
