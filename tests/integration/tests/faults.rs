@@ -1,5 +1,6 @@
 //! What goes wrong outside: each is named, nothing is half-done, and everything can be resumed.
 
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use integration::{Project, World, manifest, until, wait};
@@ -246,6 +247,33 @@ async fn ctrl_c_ends_between_steps_and_the_run_is_resumed() {
     assert!(ended.stderr.contains("provision resume"), "{}", ended.stderr);
     project.run(&["resume", "--yes"]).expect(0);
     project.run(&["resume", "--yes"]).expect(0);
+    project.run(&["down", "--yes"]).expect(0);
+    world.forget(&namespace).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_twice_leaves_a_run_that_cannot_end_and_it_is_resumed() {
+    let world = World::start().await;
+    let namespace = world.namespace("twice").await;
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
+    project.template(&(config_maps(3) + &slow(4)));
+    let mut child = project.start(&["up", "--yes"]);
+    let last = ResourceId::namespaced("apps", "Deployment", &namespace, "slow");
+    until("the Deployment is written", || async { world.cluster.get(&last).await.ok().flatten() }).await;
+    // Nobody answers any more: the run can neither go on nor close its record.
+    world.lab.stop_server("kube-apiserver").unwrap();
+    world.interrupt(child.id());
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warned = said.any(|line| line.contains("press Ctrl-C again"));
+    let again = Instant::now();
+    world.interrupt(child.id());
+    let left = said.any(|line| line.contains("provision resume"));
+    let code = child.wait().unwrap().code();
+    let elapsed = again.elapsed();
+    world.lab.start_server("kube-apiserver").unwrap();
+    assert!(warned && left && code == Some(130) && elapsed < Duration::from_secs(2), "{warned} {left} {code:?} {elapsed:?}");
+    project.run(&["resume", "--yes"]).expect(0);
+    project.run(&["plan", "--detailed-exit-code"]).expect(0);
     project.run(&["down", "--yes"]).expect(0);
     world.forget(&namespace).await;
 }
