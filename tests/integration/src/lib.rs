@@ -1,6 +1,7 @@
 //! What the tests on real parts share: the lab, a client for it, and a namespace for each test.
 
 mod project;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use project::{Ended, Project, wait};
+pub use workloads::{container, deployment, shell};
 
 /// A real cluster and a client for it.
 pub struct World {

@@ -1,6 +1,6 @@
 //! Secret values appear in no output and no record, in no encoding, of good and of failing runs.
 
-use integration::{Project, World};
+use integration::{Project, World, deployment, shell};
 use provision_apply::Cluster;
 use provision_model::GroupKind;
 
@@ -38,32 +38,14 @@ async fn no_output_and_no_record_holds_a_secret_value() {
     let world = World::start().await;
     let namespace = world.namespace("canary").await;
     let project = Project::new(world.lab.kubeconfig(), &namespace);
-    let template = |command: &str| {
-        format!(
-            r#"
+    let secret = r#"
 apiVersion: v1
 kind: Secret
-metadata: {{name: secrets, namespace: NAMESPACE}}
-data: {{URL: "{{{{ secret('DATABASE_URL') }}}}"}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: web, namespace: NAMESPACE}}
-spec:
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: lab.local/busybox:1
-        imagePullPolicy: Never
-        command: [/bin/busybox, sh, -c, {command:?}]
-        envFrom: [{{secretRef: {{name: secrets}}}}]
-"#
-        )
-    };
+metadata: {name: secrets, namespace: NAMESPACE}
+data: {URL: "{{ secret('DATABASE_URL') }}"}
+---"#;
+    let reads = "\n        envFrom: [{secretRef: {name: secrets}}]";
+    let template = |command: &str| secret.to_owned() + &deployment("web", &(shell(command) + reads));
     let run = |arguments: &[&str], code: i32| {
         let mut command = project.command(arguments);
         // Everything that can be logged is: the value must not be there either.

@@ -2,35 +2,8 @@
 
 use std::time::Duration;
 
-use integration::{Project, World};
+use integration::{Project, World, container, deployment, shell};
 use serde_json::Value;
-
-/// A Deployment whose pod spec is `spec`.
-fn deployment(name: &str, spec: &str) -> String {
-    format!(
-        r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}, namespace: NAMESPACE}}
-spec:
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata: {{labels: {{app: {name}}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-{spec}
----
-"#
-    )
-}
-
-fn container(rest: &str) -> String {
-    format!("      containers:\n      - name: main\n        image: lab.local/busybox:1\n        imagePullPolicy: Never\n{rest}")
-}
-
-fn shell(script: &str) -> String {
-    container(&format!("        command: [/bin/busybox, sh, -c, {script:?}]"))
-}
 
 /// Runs `up` and returns its failures, by the name of the object.
 async fn failures(world: &World, test: &str, template: &str) -> (Vec<Value>, Duration) {

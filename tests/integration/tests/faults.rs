@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
-use integration::{Project, World, manifest, until, wait};
+use integration::{Project, World, deployment, manifest, shell, until, wait};
 use provision_apply::{Cluster, WriteMode};
 use provision_model::ResourceId;
 use serde_json::json;
@@ -18,26 +18,8 @@ fn config_maps(count: usize) -> String {
 
 /// A Deployment that becomes ready only after `seconds`.
 fn slow(seconds: u32) -> String {
-    format!(
-        r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: slow, namespace: NAMESPACE}}
-spec:
-  selector: {{matchLabels: {{app: slow}}}}
-  template:
-    metadata: {{labels: {{app: slow}}}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - name: main
-        image: lab.local/busybox:1
-        imagePullPolicy: Never
-        command: [/bin/busybox, sh, -c, "sleep {seconds}; touch /tmp/ready; sleep 1000"]
-        readinessProbe: {{exec: {{command: [/bin/busybox, test, -e, /tmp/ready]}}, periodSeconds: 1, failureThreshold: 60}}
----
-"#
-    )
+    let probe = "\n        readinessProbe: {exec: {command: [/bin/busybox, test, -e, /tmp/ready]}, periodSeconds: 1, failureThreshold: 60}";
+    deployment("slow", &(shell(&format!("sleep {seconds}; touch /tmp/ready; sleep 1000")) + probe))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! Tests on real parts; one binary, so that the lab is brought up once.
-#![expect(clippy::unwrap_used, clippy::too_many_lines, reason = "a test fails where its world is not as it says")]
+#![expect(clippy::unwrap_used, reason = "a test fails where its world is not as it says")]
 
 mod api_server;
 mod canary;
