@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration::{Project, World, manifest, until};
 use provision_apply::{Cluster, WriteMode};
-use provision_model::{Manifest, ResourceId};
+use provision_model::{GroupKind, Manifest, ResourceId};
 use serde_json::json;
 
 /// A definition, a namespace, an object in it and an object of the new kind, in the most awkward order; `PLURAL` and `KIND` are the test's own.
@@ -60,6 +60,43 @@ async fn a_definition_its_objects_and_their_namespace_come_in_one_run() {
     assert!(world.cluster.get(&widget).await.unwrap().is_some());
     project.run(&["down", "--yes"]).expect(0);
     assert!(world.cluster.get(&ResourceId::cluster("", "Namespace", &format!("{namespace}-new"))).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_checked_by_the_definitions_that_the_cluster_has_and_no_others_are_read() {
+    let world = World::start().await;
+    let namespace = world.namespace("known").await;
+    let group = format!("{namespace}.example.com");
+    let definition = ResourceId::cluster("apiextensions.k8s.io", "CustomResourceDefinition", &format!("gadgets.{group}"));
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}});
+    let known = manifest(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": definition.name},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}}));
+    world.cluster.apply(&known, WriteMode::Persist).await.unwrap();
+    let kind = GroupKind::new(&group, "Gadget");
+    until("the kind is served", || async { world.cluster.api().await.ok().filter(|api| api.find(&kind, None).is_some()) }).await;
+
+    let project = Project::new(world.lab.kubeconfig(), &namespace);
+    let gadget = |kind: &str, spec: &str| {
+        format!("apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: g, namespace: NAMESPACE}}\nspec: {spec}\n")
+    };
+    let reads = |log: &str| -> Vec<String> {
+        log.lines().filter_map(|line| Some(line.split_once("/customresourcedefinitions")?.1.split(' ').next()?.to_owned())).collect()
+    };
+    project.template("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: NAMESPACE}\n");
+    assert_eq!(reads(&project.run(&["plan", "-vv"]).expect(0).stderr), [""; 0]);
+    project.template(&gadget("Gadget", "{size: 1}"));
+    assert_eq!(reads(&project.run(&["plan", "-vv"]).expect(0).stderr), [format!("/{}", definition.name)]);
+    project.template(&gadget("Gadget", "{sise: 1}"));
+    let wrong = project.run(&["plan"]).expect(2).stderr;
+    assert!(wrong.contains("sise") && wrong.contains("templates/platform/test.yaml:4"), "{wrong}");
+    // What is not served may be a slip of the pen: the definitions tell what is near.
+    project.template(&gadget("Gadgett", "{size: 1}"));
+    let near = project.run(&["plan"]).expect(2);
+    assert!(near.all().contains("did you mean `Gadget`?"), "{}", near.all());
+    world.lab.kubectl(&["delete", "crd", &definition.name]).unwrap();
+    world.forget(&namespace).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
