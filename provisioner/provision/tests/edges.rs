@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("provision-kube", &["provision-model", "provision-apply"]),
     ("provision-secrets", &["provision-model", "provision-apply"]),
     ("provision-image", &[]),
+    ("provision-local", &["provision-model", "provision-apply", "provision-objects"]),
     (
         "provision",
         &[
@@ -28,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("service-kit", &[]),
     ("service-testing", &[]),
+    ("feature-api", &[]),
     ("api-gateway", &["service-kit"]),
     ("feature-service", &["service-kit"]),
     ("repository-service", &["service-kit"]),

@@ -1,0 +1,3 @@
+//! Programs that stand in for real ones in the tests of this crate.
+
+fn main() {}
