@@ -9,6 +9,7 @@ mod health;
 mod http;
 mod lifecycle;
 mod program;
+pub mod rpc;
 mod secret;
 mod serve;
 mod telemetry;

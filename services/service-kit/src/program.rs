@@ -241,14 +241,19 @@ fn refuse(problems: &[Problem]) -> ExitCode {
 }
 
 fn fail(what: &str, error: &dyn Error) -> ExitCode {
+    tracing::error!(error = words(error), "{what}");
+    ExitCode::FAILURE
+}
+
+/// Returns an error's words and those of its sources.
+pub(crate) fn words(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         words = format!("{words}: {error}");
         source = error.source();
     }
-    tracing::error!(error = words, "{what}");
-    ExitCode::FAILURE
+    words
 }
 
 /// Writes a text; a closed pipe is the reader's wish, not a failure.
