@@ -24,7 +24,7 @@ pub use explain::{FieldExplanation, ValueExplanation, explain_field, explain_val
 pub use openapi::{SchemaFinding, SchemaSubject, Schemas, check_schemas};
 pub use problem::{ConfigErrors, Excerpt, Problem};
 pub use render::{Provenance, RenderInputs, Rendered, Renderer, render};
-pub use resolve::{Environment, Layered, Selection, ValueEntry, resolve};
+pub use resolve::{Composed, Environment, Layered, Selection, ValueEntry, resolve};
 pub use settings::Settings;
 pub use shape::json_schema;
 pub use sources::{LoadError, Sources};

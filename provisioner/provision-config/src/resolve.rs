@@ -1,5 +1,6 @@
 //! Sources and a selection become one typed environment.
 
+mod composed;
 mod overrides;
 
 use std::collections::HashSet;
@@ -10,6 +11,7 @@ use provision_model::{EnvironmentName, Finding, Origin, Policy, RegionName, Rele
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::composed::Composed;
 use crate::merge::{check_lowest, merge};
 use crate::path;
 use crate::settings::LocalSecret;
@@ -96,7 +98,8 @@ pub fn resolve(sources: &Sources, selection: &Selection) -> Result<Environment, 
         .map_err(|error| ConfigErrors::one(sources, Finding::fatal("settings", format!("the settings do not fit: {error}"))))?;
     let values = serde_json::to_value(&settings)
         .map_err(|error| ConfigErrors::one(sources, Finding::fatal("settings", format!("the settings are no JSON: {error}"))))?;
-    Ok(Environment { name, region, release, settings, values: Arc::new(values), tree, root })
+    let environment = Environment { name, region, release, settings, values: Arc::new(values), tree, root };
+    ConfigErrors::of(sources, composed::check(&environment)).map_or(Ok(environment), Err)
 }
 
 fn names(sources: &Sources, selection: &Selection) -> Result<(EnvironmentName, Option<RegionName>), Box<Finding>> {

@@ -43,7 +43,7 @@ pub struct Settings {
     pub data: Option<DataClass>,
     /// Name and namespaces of the platform.
     pub platform: Platform,
-    /// The cluster that the objects are checked against.
+    /// What runs the objects, and what they are checked against.
     #[schemars(extend("x-read-by-program" = true))]
     pub target: Target,
     /// Metrics and alerts.

@@ -6,4 +6,4 @@ mod local;
 
 pub use external::ExternalSecrets;
 pub use file::StoreError;
-pub use local::{Encoding, LocalSecrets, LocalSource};
+pub use local::{Encoding, LocalSecrets, LocalSource, Part};

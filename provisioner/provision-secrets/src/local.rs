@@ -33,6 +33,20 @@ pub enum LocalSource {
         /// Name of the variable.
         variable: String,
     },
+    /// Made of other values each time that it is read, so that it follows them; never kept itself.
+    Composed {
+        /// Its parts in their order.
+        parts: Vec<Part>,
+    },
+}
+
+/// A part of a composed value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// A text as it is.
+    Text(String),
+    /// Another value, which must not be composed itself.
+    Value(SecretRef),
 }
 
 /// Secret values in an encrypted file that only its owner can read.
@@ -59,6 +73,19 @@ impl LocalSecrets {
     }
 
     fn value(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
+        let Some(LocalSource::Composed { parts }) = self.source(reference) else { return self.kept(reference) };
+        let mut text = Zeroizing::new(String::new());
+        for part in parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Value(of) => text.push_str(self.kept(of)?.expose()),
+            }
+        }
+        Ok(SecretValue::new(text.as_str().to_owned()))
+    }
+
+    /// Returns a value that is kept, and makes it first if it is not there.
+    fn kept(&self, reference: &SecretRef) -> Result<SecretValue, SecretError> {
         let failed = |action| move |source: StoreError| self.failed(action, source);
         let store = Locked::open(&self.folder, &self.environment).map_err(failed("open"))?;
         let mut values = store.load().map_err(failed("read"))?;
@@ -78,7 +105,7 @@ impl LocalSecrets {
     fn fresh(&self, reference: &SecretRef) -> Option<SecretValue> {
         match self.source(reference)? {
             LocalSource::Provided { variable } => self.provided.get(variable).cloned(),
-            LocalSource::Generated { .. } => None,
+            LocalSource::Generated { .. } | LocalSource::Composed { .. } => None,
         }
     }
 
@@ -92,6 +119,7 @@ impl LocalSecrets {
             Some(LocalSource::Provided { variable }) => {
                 format!("set the environment variable {variable} for this run; it is kept afterwards")
             }
+            Some(LocalSource::Composed { .. }) => "it is composed itself; compose only of values that are not".to_owned(),
             None => "say in the environment how it is made: `secrets.items.NAME.local`".to_owned(),
         };
         Err(SecretError::Missing { path: reference.path.clone(), property: reference.property.clone(), hint })

@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use provision_apply::{SecretError, SecretStore, SecretValue};
 use provision_model::SecretRef;
-use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource};
+use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource, Part};
 
 const CANARY: &str = "canary-7f3a9c51e2";
 
@@ -26,6 +26,8 @@ fn store_of(environment: &str, folder: &Path, provided: &[(&str, &str)]) -> Loca
         (key("token"), LocalSource::Generated { bytes: 32, encoding: Encoding::Hex }),
         (key("other"), LocalSource::Generated { bytes: 32, encoding: Encoding::Base64 }),
         (key("url"), LocalSource::Provided { variable: "TEST_URL".into() }),
+        (key("database"), LocalSource::Composed { parts: vec![Part::Text("db://user:".into()), Part::Value(reference("token")), Part::Text("@host".into())] }),
+        (key("circle"), LocalSource::Composed { parts: vec![Part::Value(reference("database"))] }),
     ]);
     let provided = provided.iter().map(|(name, value)| ((*name).to_owned(), SecretValue::new((*value).to_owned()))).collect();
     LocalSecrets::new(folder.join("secrets"), environment, sources, provided)
@@ -65,6 +67,16 @@ async fn a_given_value_is_kept_and_a_new_one_wins() {
     assert_eq!(text(&store(folder.path(), &[]), "url").await, CANARY);
     assert_eq!(text(&store(folder.path(), &[("TEST_URL", "newer")]), "url").await, "newer");
     assert_eq!(text(&store(folder.path(), &[]), "url").await, "newer");
+}
+
+#[tokio::test]
+async fn a_composed_value_follows_its_parts_and_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path(), &[]);
+    let composed = text(&store, "database").await;
+    assert_eq!(composed, format!("db://user:{}@host", text(&store, "token").await));
+    let circle = words(&store.read(&reference("circle")).await.unwrap_err());
+    assert!(circle.contains("compose only of values that are not"), "{circle}");
 }
 
 #[tokio::test]

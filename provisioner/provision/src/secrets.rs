@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use provision_apply::{SecretError, SecretStore, SecretValue};
-use provision_config::Environment;
+use provision_config::{Composed, Environment};
 use provision_config::settings::{LocalSecret, SecretEncoding, SecretMode};
 use provision_model::SecretRef;
-use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource};
+use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource, Part};
 
 use crate::args::GlobalArgs;
 use crate::error::CliError;
@@ -33,6 +33,7 @@ impl Secrets {
                     }
                     LocalSource::Provided { variable }
                 }
+                LocalSecret::Composed { text } => LocalSource::Composed { parts: environment.composed(&text).into_iter().map(part).collect() },
                 LocalSecret::Generated { bytes, encoding } => {
                     let encoding = match encoding {
                         SecretEncoding::Base64 => Encoding::Base64,
@@ -45,6 +46,13 @@ impl Secrets {
         }
         let folder = state_folder(global)?.join("secrets");
         Ok(Self::Local(LocalSecrets::new(folder, environment.name.as_str(), sources, provided)))
+    }
+}
+
+fn part(part: Composed) -> Part {
+    match part {
+        Composed::Text(text) => Part::Text(text),
+        Composed::Value(reference) => Part::Value(reference),
     }
 }
 

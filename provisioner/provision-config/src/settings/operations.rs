@@ -28,6 +28,8 @@ pub struct Migrations {
     pub secrets: Vec<String>,
     /// Dependencies that it calls.
     pub egress: Vec<String>,
+    /// Objects that must be ready first, as the annotation `provision.dev/depends-on` names them.
+    pub depends_on: Vec<String>,
     /// Requests and limits.
     pub resources: Option<Resources>,
 }
@@ -45,6 +47,7 @@ impl Default for Migrations {
             env: Entries::default(),
             secrets: Vec::new(),
             egress: Vec::new(),
+            depends_on: Vec::new(),
             resources: None,
         }
     }

@@ -49,9 +49,23 @@ pub struct Platform {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
+    /// What runs the objects.
+    #[serde(default)]
+    pub engine: Engine,
     /// Minor version of Kubernetes: `1.36`.
     #[schemars(regex(pattern = "^1\\.[0-9]{1,3}$"), extend("format" = "kubernetes-minor"))]
     pub kubernetes: String,
+}
+
+/// What runs the objects of an environment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// A Kubernetes cluster.
+    #[default]
+    Kubernetes,
+    /// This machine, as supervised processes.
+    Local,
 }
 
 /// Metrics and alerts.
