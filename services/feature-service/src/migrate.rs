@@ -34,9 +34,12 @@ struct Migration {
 }
 
 /// All migrations, oldest first; an applied one must never change.
-const MIGRATIONS: [Migration; 2] = [
+///
+/// From 100 on they belong to repository-service, whose table lives in the same database.
+const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "feature_executions", sql: include_str!("../migrations/0001_feature_executions.sql") },
     Migration { version: 2, name: "steps_and_events", sql: include_str!("../migrations/0002_steps_and_events.sql") },
+    Migration { version: 100, name: "repositories", sql: include_str!("../migrations/0100_repositories.sql") },
 ];
 
 /// Creating the table itself is safe to repeat, but not to do twice at the same moment: it needs the lock.
@@ -184,7 +187,7 @@ async fn apply(connection: &mut PgConnection, migration: &Migration) -> sqlx::Re
 /// Returns the migrations that are not in `applied`, oldest first; one that was applied with other content is an error.
 fn missing(applied: &[(i64, String)]) -> Result<Vec<&'static Migration>, MigrateError> {
     let mut missing = Vec::new();
-    for migration in &MIGRATIONS {
+    for migration in MIGRATIONS {
         let own = checksum(migration.sql);
         match applied.iter().find(|(version, _)| *version == migration.version) {
             None => missing.push(migration),
@@ -217,7 +220,9 @@ mod tests {
 
     #[test]
     fn what_is_not_applied_is_missing_in_order() {
-        for (versions, expected) in [(&[][..], &[1, 2][..]), (&[1], &[2]), (&[2], &[1]), (&[1, 2], &[]), (&[1, 2, 99], &[])] {
+        for (versions, expected) in
+            [(&[][..], &[1, 2, 100][..]), (&[1], &[2, 100]), (&[2, 100], &[1]), (&[1, 2, 100], &[]), (&[1, 2, 99, 100], &[])]
+        {
             assert_eq!(missing_versions(&applied(versions)), expected, "applied {versions:?}");
         }
     }
