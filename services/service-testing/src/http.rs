@@ -32,6 +32,19 @@ impl Connection {
         Ok(Self(stream))
     }
 
+    /// Sends a POST request with a JSON body; the server closes after its answer.
+    ///
+    /// # Errors
+    /// If nothing listens on the loopback `port`.
+    pub fn post(port: u16, path: &str, body: &str) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n")?;
+        write!(stream, "Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        Ok(Self(stream))
+    }
+
     /// Reads the answer to its end.
     ///
     /// # Errors
@@ -52,4 +65,12 @@ impl Connection {
 /// If there is no whole answer.
 pub fn get(port: u16, path: &str) -> io::Result<Answer> {
     Connection::get(port, path, "")?.answer()
+}
+
+/// Posts JSON to `path` on the loopback `port`.
+///
+/// # Errors
+/// If there is no whole answer.
+pub fn post(port: u16, path: &str, body: &str) -> io::Result<Answer> {
+    Connection::post(port, path, body)?.answer()
 }

@@ -10,8 +10,8 @@ mod process;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub use checks::{check_ready_while_its_database_answers, check_refused, check_starts_ready_and_ends_in_order};
-pub use http::{Answer, Connection, get};
+pub use checks::{check_ready_while_its_database_answers, check_refused, check_starts_ready_and_ends_in_order, config_table_is_current};
+pub use http::{Answer, Connection, get, post};
 pub use postgres::{PASSWORD, Postgres};
 pub use process::Service;
 
