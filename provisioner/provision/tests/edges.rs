@@ -37,6 +37,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("git-service", &["service-kit"]),
     ("llm-orchestrator", &["service-kit"]),
     ("sandbox-manager", &["service-kit"]),
+    ("local-git", &["service-kit"]),
     ("lab", &[]),
     (
         "integration",
