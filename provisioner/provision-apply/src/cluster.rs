@@ -4,19 +4,13 @@ use std::fmt;
 
 use futures::stream::BoxStream;
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, Manifest, ResourceId};
+use provision_objects::ObjectError;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::memory::{Failure, Fault, MemoryCluster, PodScript, Request, Verb};
+pub use provision_objects::{Deletion, WriteMode};
 
-/// Whether a write is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteMode {
-    /// It is.
-    Persist,
-    /// The server only answers what it would do.
-    DryRun,
-}
+pub use self::memory::{Failure, Fault, MemoryCluster, PodScript, Request, Verb};
 
 /// Objects of one kind and the moment at which the list was true.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,15 +19,6 @@ pub struct Listing {
     pub items: Vec<Manifest>,
     /// Resource version of the list.
     pub resource_version: u64,
-}
-
-/// What a deletion came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletion {
-    /// The object was not there.
-    Absent,
-    /// The server accepted it; the object may linger until its finalizers are done.
-    Accepted,
 }
 
 /// What a watch says. After [`WatchEvent::Synced`] everything that was there has been told.
@@ -217,6 +202,19 @@ impl ClusterError {
             | Self::Forbidden { .. }
             | Self::Unauthorized { .. }
             | Self::Other { .. } => false,
+        }
+    }
+}
+
+impl From<ObjectError> for ClusterError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::NotFound { subject } => Self::NotFound { subject },
+            ObjectError::AlreadyExists { subject } => Self::AlreadyExists { subject },
+            ObjectError::Conflict { subject, message } => Self::Conflict { subject, message },
+            ObjectError::Invalid { subject, message, causes } => Self::Invalid { subject, message, causes },
+            ObjectError::Forbidden { verb, subject, message } => Self::Forbidden { verb, subject, message },
+            broken @ ObjectError::Broken { .. } => Self::Other { message: broken.to_string(), source: None },
         }
     }
 }

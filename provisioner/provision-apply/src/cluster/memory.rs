@@ -1,19 +1,11 @@
 //! A cluster in memory, as strict as an API server, with controllers, scheduler and kubelet that always do the same.
 
-mod controllers;
 mod controls;
-mod defaults;
-mod fields;
-mod immutable;
-mod merge;
+mod kubelet;
 mod requests;
+mod settle;
 mod state;
-mod surface;
-mod topology;
-mod validate;
-mod values;
 mod watches;
-mod write;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +13,7 @@ use provision_model::{ApiResource, ApiSurface, ClusterIdentity, FIELD_MANAGER, M
 use serde_json::Value;
 use tokio::sync::watch;
 
-pub use self::controllers::PodScript;
+pub use self::kubelet::PodScript;
 use self::requests::Gate;
 pub use self::requests::{Failure, Fault, Request, Verb};
 use self::state::State;
@@ -53,7 +45,7 @@ impl Default for MemoryCluster {
 
 impl std::fmt::Debug for MemoryCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MemoryCluster({} objects)", self.lock().objects.len())
+        write!(f, "MemoryCluster({} objects)", self.lock().objects.iter().count())
     }
 }
 
@@ -83,7 +75,10 @@ impl MemoryCluster {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = state.clock.now();
+        state.objects.set_time(now);
+        state
     }
 
     /// Lets one request in, carries it out and lets the controllers work.
@@ -127,7 +122,7 @@ impl MemoryCluster {
 
 /// The right that a request on one object needs.
 fn access(state: &State, verb: &str, id: &ResourceId) -> Option<Access> {
-    let kind = state.kind(&id.kind, None)?;
+    let kind = state.objects.kind(&id.kind, None)?;
     Some(Access {
         verb: verb.to_owned(),
         group: id.kind.group.clone(),
@@ -166,7 +161,7 @@ impl Cluster for MemoryCluster {
 
     async fn api(&self) -> Result<ApiSurface, ClusterError> {
         let request = Request { verb: Verb::Discover, target: None };
-        self.serve(request, |state| Ok(ApiSurface { resources: state.kinds.iter().map(|kind| kind.resource.clone()).collect() })).await
+        self.serve(request, |state| Ok(state.objects.surface())).await
     }
 
     async fn list(&self, resource: &ApiResource, namespace: Option<&str>) -> Result<Listing, ClusterError> {
@@ -175,9 +170,9 @@ impl Cluster for MemoryCluster {
             if let Some(error) = state.closed_to(resource, namespace, "list") {
                 return Err(error);
             }
-            let items = state.listing(resource, namespace);
+            let items = state.objects.listing(resource, namespace);
             state.requests.counts.lists += items.len().div_ceil(PAGE).max(1) as u64;
-            Ok(Listing { items, resource_version: state.revision })
+            Ok(Listing { items, resource_version: state.objects.revision() })
         })
         .await
     }
@@ -185,8 +180,8 @@ impl Cluster for MemoryCluster {
     async fn get(&self, id: &ResourceId) -> Result<Option<Manifest>, ClusterError> {
         self.serve(Request::new(Verb::Get, id), |state| {
             check_right(state, "get", id)?;
-            let version = state.kind(&id.kind, None).map(|kind| kind.resource.version.clone());
-            Ok(state.objects.get(id).and_then(|stored| state.render(stored, version.as_deref())))
+            let version = state.objects.kind(&id.kind, None).map(|kind| kind.resource.version.clone());
+            Ok(state.objects.get(id).and_then(|stored| state.objects.render(stored, version.as_deref())))
         })
         .await
     }
@@ -194,14 +189,14 @@ impl Cluster for MemoryCluster {
     async fn apply(&self, manifest: &Manifest, mode: WriteMode) -> Result<Manifest, ClusterError> {
         let verb = if mode == WriteMode::DryRun { Verb::DryRun } else { Verb::Apply };
         self.serve(Request::new(verb, &manifest.id()), |state| {
-            let id = state.checked_id(manifest)?;
+            let id = state.objects.checked_id(manifest)?;
             check_write(state, verb, "patch", &id)?;
-            if !state.objects.contains_key(&id) {
+            if state.objects.get(&id).is_none() {
                 check_right(state, "create", &id)?;
             }
-            let written = state.apply_as(&id, manifest.value(), FIELD_MANAGER, mode)?;
+            let written = state.objects.apply_as(&id, manifest.value(), FIELD_MANAGER, mode)?;
             if mode == WriteMode::Persist {
-                state.finish_deletion(&id);
+                state.objects.finish_deletion(&id);
             }
             Ok(written)
         })
@@ -210,18 +205,18 @@ impl Cluster for MemoryCluster {
 
     async fn create(&self, manifest: &Manifest) -> Result<Manifest, ClusterError> {
         self.serve(Request::new(Verb::Create, &manifest.id()), |state| {
-            let id = state.checked_id(manifest)?;
+            let id = state.objects.checked_id(manifest)?;
             check_write(state, Verb::Create, "create", &id)?;
-            state.create_as(&id, manifest.value(), FIELD_MANAGER)
+            Ok(state.objects.create_as(&id, manifest.value(), FIELD_MANAGER)?)
         })
         .await
     }
 
     async fn update(&self, manifest: &Manifest) -> Result<Manifest, ClusterError> {
         self.serve(Request::new(Verb::Update, &manifest.id()), |state| {
-            let id = state.checked_id(manifest)?;
+            let id = state.objects.checked_id(manifest)?;
             check_write(state, Verb::Update, "update", &id)?;
-            state.update_as(&id, manifest.value(), FIELD_MANAGER, None)
+            Ok(state.objects.update_as(&id, manifest.value(), FIELD_MANAGER, None)?)
         })
         .await
     }
@@ -229,7 +224,7 @@ impl Cluster for MemoryCluster {
     async fn delete(&self, id: &ResourceId, uid: Option<&str>) -> Result<Deletion, ClusterError> {
         self.serve(Request::new(Verb::Delete, id), |state| {
             check_write(state, Verb::Delete, "delete", id)?;
-            state.delete(id, uid)
+            Ok(state.objects.delete(id, uid)?)
         })
         .await
     }
@@ -251,7 +246,7 @@ impl Cluster for MemoryCluster {
             check_part(state, "pods/log", pod)?;
             let Some(stored) = state.objects.get(pod) else { return Err(ClusterError::NotFound { subject: pod.to_string() }) };
             let named = |group: &str| {
-                stored.value["spec"][group].as_array().is_some_and(|all| all.iter().any(|one: &Value| one["name"] == container))
+                stored.value()["spec"][group].as_array().is_some_and(|all| all.iter().any(|one: &Value| one["name"] == container))
             };
             if !named("containers") && !named("initContainers") {
                 return Err(ClusterError::NotFound { subject: format!("container {container} of {pod}") });
@@ -271,12 +266,12 @@ impl Cluster for MemoryCluster {
         self.serve(Request::new(Verb::Proxy, service), |state| {
             check_part(state, "services/proxy", service)?;
             let Some(stored) = state.objects.get(service) else { return Err(ClusterError::NotFound { subject: service.to_string() }) };
-            let ports = stored.value["spec"]["ports"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+            let ports = stored.value()["spec"]["ports"].as_array().map_or(&[] as &[Value], Vec::as_slice);
             let unavailable = |message: String| ClusterError::Server { subject: service.to_string(), status: 503, message };
             if !ports.iter().any(|one| one["name"] == port || one["port"].as_u64().is_some_and(|number| number.to_string() == port)) {
                 return Err(unavailable(format!("no service port \"{port}\" found for service \"{}\"", service.name)));
             }
-            if state.ready_endpoints(service).is_empty() {
+            if state.objects.ready_endpoints(service).is_empty() {
                 return Err(unavailable(format!("no endpoints available for service \"{}\"", service.name)));
             }
             let (status, body) = state.scripts.answers.get(service).cloned().unwrap_or((200, "ok".to_owned()));

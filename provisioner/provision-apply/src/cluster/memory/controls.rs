@@ -13,12 +13,12 @@ impl MemoryCluster {
     /// Reads an object without a request.
     pub fn peek(&self, id: &ResourceId) -> Option<Manifest> {
         let state = self.lock();
-        state.objects.get(id).and_then(|stored| state.render(stored, None))
+        state.objects.get(id).and_then(|stored| state.objects.render(stored, None))
     }
 
     /// Lists every object that is there, without a request.
     pub fn ids(&self) -> Vec<ResourceId> {
-        self.lock().objects.keys().cloned().collect()
+        self.lock().objects.iter().map(|(id, _)| id.clone()).collect()
     }
 
     /// Creates an object as somebody else.
@@ -27,10 +27,10 @@ impl MemoryCluster {
     /// What the API server says.
     pub fn create_as(&self, manager: &str, manifest: &Manifest) -> Result<Manifest, ClusterError> {
         let mut state = self.lock();
-        let id = state.checked_id(manifest)?;
-        let made = state.create_as(&id, manifest.value(), manager);
+        let id = state.objects.checked_id(manifest)?;
+        let made = state.objects.create_as(&id, manifest.value(), manager);
         state.settle();
-        made
+        Ok(made?)
     }
 
     /// Applies an object as somebody else, forced.
@@ -39,10 +39,10 @@ impl MemoryCluster {
     /// What the API server says.
     pub fn apply_as(&self, manager: &str, manifest: &Manifest) -> Result<Manifest, ClusterError> {
         let mut state = self.lock();
-        let id = state.checked_id(manifest)?;
-        let written = state.apply_as(&id, manifest.value(), manager, WriteMode::Persist);
+        let id = state.objects.checked_id(manifest)?;
+        let written = state.objects.apply_as(&id, manifest.value(), manager, WriteMode::Persist);
         state.settle();
-        written
+        Ok(written?)
     }
 
     /// Changes an object, or a subresource of it (`status`, `scale`), as somebody else.
@@ -57,13 +57,13 @@ impl MemoryCluster {
         edit: impl FnOnce(&mut Value),
     ) -> Result<Manifest, ClusterError> {
         let mut state = self.lock();
-        let Some(mut value) = state.objects.get(id).map(|stored| stored.value.clone()) else {
+        let Some(mut value) = state.objects.get(id).map(|stored| stored.value().clone()) else {
             return Err(ClusterError::NotFound { subject: id.to_string() });
         };
         edit(&mut value);
-        let written = state.update_as(id, &value, manager, subresource);
+        let written = state.objects.update_as(id, &value, manager, subresource);
         state.settle();
-        written
+        Ok(written?)
     }
 
     /// Scales a workload through its subresource, as an autoscaler does.
@@ -80,17 +80,17 @@ impl MemoryCluster {
     /// What the API server says.
     pub fn remove(&self, id: &ResourceId) -> Result<(), ClusterError> {
         let mut state = self.lock();
-        let removed = state.delete(id, None).map(|_| ());
+        let removed = state.objects.delete(id, None).map(|_| ());
         state.settle();
-        removed
+        Ok(removed?)
     }
 
     /// Says what becomes of the pods of a workload, by the name of the object that nobody owns.
     pub fn script_pods(&self, workload: &str, script: PodScript) {
         let mut state = self.lock();
         state.scripts.by_workload.insert(workload.to_owned(), script);
-        let pods = state.ids(&GroupKind::new("", "Pod"), None);
-        state.queue.extend(pods);
+        let pods = state.objects.ids(&GroupKind::new("", "Pod"), None);
+        pods.into_iter().for_each(|pod| state.objects.queue(pod));
         state.settle();
     }
 
@@ -99,8 +99,8 @@ impl MemoryCluster {
         let mut state = self.lock();
         state.scripts.by_image.retain(|(known, _)| known != part);
         state.scripts.by_image.push((part.to_owned(), script));
-        let pods = state.ids(&GroupKind::new("", "Pod"), None);
-        state.queue.extend(pods);
+        let pods = state.objects.ids(&GroupKind::new("", "Pod"), None);
+        pods.into_iter().for_each(|pod| state.objects.queue(pod));
         state.settle();
     }
 
@@ -113,7 +113,7 @@ impl MemoryCluster {
     pub fn exceed_deadline(&self, id: &ResourceId) {
         let mut state = self.lock();
         state.scripts.overdue.insert(id.clone());
-        state.queue.insert(id.clone());
+        state.objects.queue(id.clone());
         state.settle();
     }
 
@@ -187,10 +187,10 @@ impl MemoryCluster {
         let mut state = self.lock();
         state.requests.refusals.clear();
         state.requests.forbidden.clear();
-        let pods = ["ReplicaSet", "StatefulSet", "DaemonSet"].map(|kind| state.ids(&GroupKind::new("apps", kind), None));
-        state.queue.extend(pods.into_iter().flatten());
-        let jobs = state.ids(&GroupKind::new("batch", "Job"), None);
-        state.queue.extend(jobs);
+        for (group, kind) in [("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("batch", "Job")] {
+            let ids = state.objects.ids(&GroupKind::new(group, kind), None);
+            ids.into_iter().for_each(|id| state.objects.queue(id));
+        }
         state.settle();
     }
 
@@ -252,7 +252,7 @@ impl MemoryCluster {
     /// Lists the objects whose fields the program owns.
     pub fn ours(&self) -> Vec<ResourceId> {
         let state = self.lock();
-        let owned = state.objects.iter().filter(|(_, stored)| stored.owners.iter().any(|owner| owner.manager == FIELD_MANAGER));
+        let owned = state.objects.iter().filter(|(_, stored)| stored.is_owned_by(FIELD_MANAGER));
         owned.map(|(id, _)| id.clone()).collect()
     }
 }

@@ -2,23 +2,18 @@
 
 use futures::StreamExt as _;
 use futures::channel::mpsc;
-use provision_model::{ApiResource, Manifest};
+use provision_model::ApiResource;
 
 use super::state::{State, Watcher};
 use crate::{Access, ClusterError, WatchEvent, Watching};
 
 impl State {
-    /// Lists the objects of a kind as clients see them.
-    pub(super) fn listing(&self, resource: &ApiResource, namespace: Option<&str>) -> Vec<Manifest> {
-        self.range(&resource.kind, namespace).filter_map(|(_, stored)| self.render(stored, Some(&resource.version))).collect()
-    }
-
     /// Says why a kind can't be listed or watched, if so.
     pub(super) fn closed_to(&self, resource: &ApiResource, namespace: Option<&str>, verb: &str) -> Option<ClusterError> {
         if let Some(error) = self.requests.closed() {
             return Some(error);
         }
-        let Some(kind) = self.kind(&resource.kind, Some(&resource.version)) else {
+        let Some(kind) = self.objects.kind(&resource.kind, Some(&resource.version)) else {
             return Some(ClusterError::NotFound { subject: format!("kind {} in version {}", resource.kind, resource.version) });
         };
         let (group, resource) = (kind.resource.kind.group.clone(), kind.resource.plural.clone());
@@ -72,7 +67,7 @@ impl State {
     }
 
     fn tell_all(&self, watcher: &Watcher) {
-        let listing = self.listing(&watcher.resource, watcher.namespace.as_deref());
+        let listing = self.objects.listing(&watcher.resource, watcher.namespace.as_deref());
         for event in listing.into_iter().map(WatchEvent::Changed).chain([WatchEvent::Synced]) {
             // A receiver that is gone is dropped at the next event.
             let _ = watcher.sender.unbounded_send(Ok(event));

@@ -3,17 +3,17 @@
 use provision_model::{Digest, ResourceId};
 use serde_json::{Value, json};
 
-use super::super::state::{State, Stored};
-use super::is_true;
 use super::pod::NewPod;
+use super::{Surroundings, is_true};
+use crate::objects::{Objects, Stored};
 
-impl State {
+impl Objects {
     /// Moves one StatefulSet on.
-    pub(super) fn run_stateful_set(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_stateful_set(&mut self, id: &ResourceId, stored: &Stored, around: &Surroundings<'_>) {
         let revision = format!("{}-{}", id.name, Digest::of_json(&stored.value["spec"]["template"]).short(10));
         let wanted = stored.number("/spec/replicas").unwrap_or(1);
-        self.bring_up(id, stored, &revision, wanted);
-        self.take_down_one(id, stored, &revision, wanted);
+        self.bring_up(id, stored, (&revision, wanted), around);
+        self.take_down_one(stored, &revision, wanted);
         let pods = self.pods_of(stored);
         let ready = pods.iter().filter(|(_, pod)| is_true(&pod.value, "Ready")).count();
         let updated = pods.iter().filter(|(_, pod)| is_of(pod, &revision)).count();
@@ -26,14 +26,14 @@ impl State {
         });
     }
 
-    fn bring_up(&mut self, id: &ResourceId, stored: &Stored, revision: &str, wanted: i64) {
+    fn bring_up(&mut self, id: &ResourceId, stored: &Stored, (revision, wanted): (&str, i64), around: &Surroundings<'_>) {
         let namespace = id.namespace.as_deref().unwrap_or_default();
         let ordered = stored.text("/spec/podManagementPolicy") != Some("Parallel");
         for ordinal in 0..wanted {
             let name = format!("{}-{ordinal}", id.name);
             let pod = ResourceId::namespaced("", "Pod", namespace, &name);
             if let Some(live) = self.objects.get(&pod) {
-                if ordered && !is_true(&live.value, "Ready") {
+                if ordered && (live.is_terminating() || !is_true(&live.value, "Ready")) {
                     return;
                 }
                 continue;
@@ -44,7 +44,7 @@ impl State {
                 ("statefulset.kubernetes.io/pod-name", name.clone()),
                 ("apps.kubernetes.io/pod-index", ordinal.to_string()),
             ];
-            if let Err(message) = self.spawn(id, stored, NewPod { name, labels: &labels, volumes: Some(volumes) }) {
+            if let Err(message) = self.spawn(id, stored, NewPod { name, labels: &labels, volumes: Some(volumes) }, around) {
                 self.event(id, ("Warning", "FailedCreate", &message));
                 return;
             }
@@ -71,7 +71,7 @@ impl State {
     }
 
     /// Deletes the last pod that is too many, or else the last old one when all the others are ready.
-    fn take_down_one(&mut self, id: &ResourceId, stored: &Stored, revision: &str, wanted: i64) {
+    fn take_down_one(&mut self, stored: &Stored, revision: &str, wanted: i64) {
         let ordinal = |pod: &ResourceId| pod.name.rsplit('-').next().and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
         let mut pods = self.pods_of(stored);
         pods.sort_by_key(|(pod, _)| std::cmp::Reverse(ordinal(pod)));
@@ -85,7 +85,6 @@ impl State {
         for (pod, live) in pods.iter().filter(|(pod, _)| !by_hand && ordinal(pod) >= partition) {
             if !is_of(live, revision) {
                 let _ = self.delete(pod, None);
-                self.queue.insert(id.clone());
                 return;
             }
             if !is_true(&live.value, "Ready") {

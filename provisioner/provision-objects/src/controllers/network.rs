@@ -1,26 +1,25 @@
 //! Services and their EndpointSlices.
 
+use std::sync::Arc;
+
 use provision_model::{Digest, GroupKind, ResourceId};
 use serde_json::{Value, json};
 
-use super::super::state::{State, Stored};
 use super::{is_true, selects};
+use crate::objects::{Objects, Stored};
 
-impl State {
+impl Objects {
     /// Moves one Service on.
-    pub(super) fn run_service(&mut self, id: &ResourceId, stored: &Stored) {
-        if stored.text("/spec/type") == Some("LoadBalancer") {
-            self.control(id, Some("status"), |service| service["status"] = json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}));
-        }
+    pub(crate) fn run_service(&mut self, id: &ResourceId, stored: &Stored) {
         let selector = &stored.value["spec"]["selector"];
         if selector.as_object().is_none_or(serde_json::Map::is_empty) {
             return;
         }
         let kind = GroupKind::new("", "Pod");
         let pods = self.range(&kind, id.namespace.as_deref());
-        let selected: Vec<Stored> = pods.filter(|(_, pod)| selects(selector, &pod.value)).map(|(_, pod)| pod.clone()).collect();
+        let selected: Vec<Arc<Stored>> = pods.filter(|(_, pod)| selects(selector, &pod.value)).map(|(_, pod)| pod.clone()).collect();
         let endpoints: Vec<Value> = selected.iter().filter_map(|pod| endpoint(pod, stored)).collect();
-        let ports = slice_ports(&stored.value["spec"]["ports"], selected.first());
+        let ports = slice_ports(&stored.value["spec"]["ports"], selected.first().map(|pod| &**pod));
         let namespace = id.namespace.as_deref().unwrap_or_default();
         let name = format!("{}-{}", id.name, Digest::of_bytes(stored.uid().as_bytes()).short(5));
         let slice = ResourceId::namespaced("discovery.k8s.io", "EndpointSlice", namespace, &name);
@@ -39,7 +38,7 @@ impl State {
     }
 
     /// Lists the pods behind a Service that take requests.
-    pub(in super::super) fn ready_endpoints(&self, service: &ResourceId) -> Vec<Value> {
+    pub fn ready_endpoints(&self, service: &ResourceId) -> Vec<Value> {
         let slices = self.range_of_slices(service);
         let endpoints = slices.into_iter().flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default());
         endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).collect()
@@ -58,8 +57,9 @@ impl State {
 
 fn endpoint(pod: &Stored, service: &Stored) -> Option<Value> {
     let ip = pod.text("/status/podIP").filter(|_| !matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed")))?;
-    let ready = is_true(&pod.value, "Ready") || service.value["spec"]["publishNotReadyAddresses"] == true;
-    Some(json!({"addresses": [ip], "conditions": {"ready": ready, "serving": ready, "terminating": false}, "nodeName": "node-1",
+    let ends = pod.is_terminating();
+    let ready = !ends && (is_true(&pod.value, "Ready") || service.value["spec"]["publishNotReadyAddresses"] == true);
+    Some(json!({"addresses": [ip], "conditions": {"ready": ready, "serving": ready, "terminating": ends}, "nodeName": "node-1",
         "targetRef": {"kind": "Pod", "name": pod.value["metadata"]["name"], "namespace": pod.value["metadata"]["namespace"], "uid": pod.uid()}}))
 }
 

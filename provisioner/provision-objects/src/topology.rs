@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use provision_model::{GroupKind, canonical_json};
 use serde_json::Value;
 
-use super::fields::Segment;
-use super::surface::is_built_in;
+use crate::fields::Segment;
+use crate::surface::is_built_in;
 
 /// How the value at a path merges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// A map, field by field.
     Granular,
     /// As a whole.
@@ -22,7 +22,7 @@ pub(super) enum Shape {
 }
 
 /// Tells how `value`, found at `path` (field names only, list items left out), merges.
-pub(super) fn shape(kind: &GroupKind, path: &[&str], value: &Value) -> Shape {
+pub(crate) fn shape(kind: &GroupKind, path: &[&str], value: &Value) -> Shape {
     match value {
         Value::Array(items) => match list_shape(kind, path) {
             Shape::Keyed(keys) if items.iter().any(|item| !item.is_object() || key_of(item, keys).is_none()) => Shape::Atomic,
@@ -90,7 +90,7 @@ fn is_atomic_map(kind: &GroupKind, path: &[&str]) -> bool {
 }
 
 /// Names an item of a list that merges item by item; `None` when a key is missing.
-pub(super) fn segment_of(item: &Value, shape: Shape) -> Option<Segment> {
+pub(crate) fn segment_of(item: &Value, shape: Shape) -> Option<Segment> {
     match shape {
         Shape::Keyed(keys) => key_of(item, keys).map(Segment::Key),
         Shape::Set => Some(Segment::Value(item.to_string())),

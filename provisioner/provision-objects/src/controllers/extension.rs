@@ -3,13 +3,13 @@
 use provision_model::{GroupKind, ResourceId};
 use serde_json::json;
 
-use super::super::state::{State, Stored};
-use super::super::surface;
 use super::{conditions, is_true};
+use crate::objects::{Objects, Stored};
+use crate::surface;
 
-impl State {
+impl Objects {
     /// Moves one CRD on: its names are taken or refused, and then its kind is served.
-    pub(super) fn run_crd(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_crd(&mut self, id: &ResourceId, stored: &Stored) {
         let plural = &stored.value["spec"]["names"]["plural"];
         let kind = &stored.value["spec"]["names"]["kind"];
         let group = stored.text("/spec/group").unwrap_or_default();
@@ -38,7 +38,7 @@ impl State {
     }
 
     /// Serves the built-in kinds and those of established CRDs; objects of other kinds go.
-    pub(in super::super) fn serve_crds(&mut self) {
+    pub(crate) fn serve_crds(&mut self) {
         let crds = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
         let established = self.range(&crds, None).filter(|(_, crd)| is_true(&crd.value, "Established"));
         let custom: Vec<_> = established.flat_map(|(_, crd)| surface::of_crd(&crd.value)).collect();
@@ -51,7 +51,7 @@ impl State {
     }
 
     /// Gives a namespace what every one has.
-    pub(super) fn run_namespace(&mut self, id: &ResourceId) {
+    pub(crate) fn run_namespace(&mut self, id: &ResourceId) {
         let namespace = id.name.as_str();
         let account = ResourceId::namespaced("", "ServiceAccount", namespace, "default");
         let bundle = ResourceId::namespaced("", "ConfigMap", namespace, "kube-root-ca.crt");
@@ -69,7 +69,7 @@ impl State {
     }
 
     /// Deletes what is in a namespace, and then the namespace.
-    pub(super) fn drain(&mut self, id: &ResourceId) {
+    pub(crate) fn drain(&mut self, id: &ResourceId) {
         let inside = |state: &Self| -> Vec<ResourceId> {
             state.objects.keys().filter(|held| held.namespace.as_deref() == Some(id.name.as_str())).cloned().collect()
         };
@@ -78,16 +78,22 @@ impl State {
             let _ = self.delete(&held, None);
         }
         let rest = inside(self);
-        if rest.is_empty() && !self.objects.get(id).is_some_and(Stored::has_finalizers) {
+        if rest.is_empty() && !self.objects.get(id).is_some_and(|namespace| namespace.has_finalizers()) {
             self.remove(id);
             return;
         }
         let now = self.stamp();
-        let names: Vec<String> = rest.iter().map(ToString::to_string).collect();
-        let message = format!("Some content in the namespace has finalizers remaining: {}", names.join(", "));
+        let held = rest.iter().filter(|id| self.objects.get(id).is_some_and(|held| held.has_finalizers()));
+        let names: Vec<String> = held.map(ToString::to_string).collect();
+        let content = format!("{} objects are still ending", rest.len());
+        let finalizers = format!("Some content in the namespace has finalizers remaining: {}", names.join(", "));
+        let list: &[(&str, &str, &str, &str)] = if names.is_empty() {
+            &[("NamespaceContentRemaining", "True", "SomeResourcesRemain", &content)]
+        } else {
+            &[("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", &finalizers)]
+        };
         self.control(id, Some("status"), |namespace| {
-            let list = conditions(namespace, &now, &[("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", &message)]);
-            namespace["status"] = json!({"phase": "Terminating", "conditions": list});
+            namespace["status"] = json!({"phase": "Terminating", "conditions": conditions(namespace, &now, list)});
         });
     }
 }

@@ -18,7 +18,7 @@ const SYSTEM: [&str; 10] = [
 ];
 
 /// Returns what writers decide: no identity, no system metadata, no nulls.
-pub(super) fn content(value: &Value) -> Value {
+pub(crate) fn content(value: &Value) -> Value {
     let mut map = without_nulls(value);
     if let Some(map) = map.as_object_mut() {
         map.shift_remove("apiVersion");
@@ -35,7 +35,7 @@ pub(super) fn content(value: &Value) -> Value {
 }
 
 /// Puts an object together from its content and what the server had decided before.
-pub(super) fn assemble(id: &ResourceId, api_version: &str, live: Option<&Value>, content: &Value) -> Value {
+pub(crate) fn assemble(id: &ResourceId, api_version: &str, live: Option<&Value>, content: &Value) -> Value {
     let mut metadata = Map::new();
     metadata.insert("name".to_owned(), Value::from(id.name.as_str()));
     if let Some(namespace) = &id.namespace {
@@ -62,7 +62,7 @@ pub(super) fn assemble(id: &ResourceId, api_version: &str, live: Option<&Value>,
 }
 
 /// Sets or removes a field at the root.
-pub(super) fn set(value: &mut Value, name: &str, field: Option<Value>) {
+pub(crate) fn set(value: &mut Value, name: &str, field: Option<Value>) {
     if let Some(map) = value.as_object_mut() {
         match field {
             Some(field) => {

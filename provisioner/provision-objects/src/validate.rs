@@ -6,10 +6,10 @@ use base64::Engine as _;
 use provision_model::ResourceId;
 use serde_json::Value;
 
-use crate::ClusterError;
+use crate::ObjectError;
 
 /// Field, reason, message.
-pub(super) type Cause = (String, String, String);
+pub(crate) type Cause = (String, String, String);
 
 /// Largest sum of the values of a ConfigMap or Secret, in bytes.
 const DATA_LIMIT: usize = 1024 * 1024;
@@ -17,25 +17,25 @@ const DATA_LIMIT: usize = 1024 * 1024;
 const OBJECT_LIMIT: usize = 1536 * 1024;
 
 /// Builds one cause.
-pub(super) fn cause(field: impl Into<String>, reason: &str, message: impl Into<String>) -> Cause {
+pub(crate) fn cause(field: impl Into<String>, reason: &str, message: impl Into<String>) -> Cause {
     (field.into(), reason.to_owned(), message.into())
 }
 
 /// Builds the server's answer 422.
-pub(super) fn invalid(id: &ResourceId, causes: Vec<Cause>) -> ClusterError {
+pub(crate) fn invalid(id: &ResourceId, causes: Vec<Cause>) -> ObjectError {
     let text: Vec<String> = causes.iter().map(|(field, _, message)| format!("{field}: {message}")).collect();
     let list = if text.len() == 1 { text.concat() } else { format!("[{}]", text.join(", ")) };
     let message = format!("{} \"{}\" is invalid: {list}", id.kind, id.name);
-    ClusterError::Invalid { subject: id.to_string(), message, causes }
+    ObjectError::Invalid { subject: id.to_string(), message, causes }
 }
 
 /// Builds the server's answer 400.
-pub(super) fn bad_request(id: &ResourceId, message: &str) -> ClusterError {
-    ClusterError::Invalid { subject: id.to_string(), message: message.to_owned(), causes: Vec::new() }
+pub(crate) fn bad_request(id: &ResourceId, message: &str) -> ObjectError {
+    ObjectError::Invalid { subject: id.to_string(), message: message.to_owned(), causes: Vec::new() }
 }
 
 /// Checks an object before the server fills in defaults.
-pub(super) fn check(id: &ResourceId, object: &Value) -> Result<(), ClusterError> {
+pub(crate) fn check(id: &ResourceId, object: &Value) -> Result<(), ObjectError> {
     let mut found = Vec::new();
     check_name(id, &mut found);
     check_metadata(object, &mut found);
@@ -133,7 +133,7 @@ fn check_metadata(object: &Value, found: &mut Vec<Cause>) {
 }
 
 /// The values of a Secret never get into a message.
-fn check_data(id: &ResourceId, object: &Value, found: &mut Vec<Cause>) -> Result<(), ClusterError> {
+fn check_data(id: &ResourceId, object: &Value, found: &mut Vec<Cause>) -> Result<(), ObjectError> {
     let mut size = 0;
     for field in ["data", "binaryData"] {
         for (name, value) in object.get(field).and_then(Value::as_object).into_iter().flatten() {

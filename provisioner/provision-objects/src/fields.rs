@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use provision_model::GroupKind;
 use serde_json::{Map, Value};
 
-use super::topology::{Shape, segment_of, shape};
+use crate::topology::{Shape, segment_of, shape};
 
 /// One step into an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     /// A field.
     Field(String),
     /// An item by its keys, JSON text.
@@ -20,29 +20,29 @@ pub(super) enum Segment {
 
 /// A set of fields, as a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct FieldSet {
+pub(crate) struct FieldSet {
     member: bool,
     children: BTreeMap<Segment, FieldSet>,
 }
 
 impl FieldSet {
     /// Tells whether nothing is in it.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.member && self.children.values().all(Self::is_empty)
     }
 
     /// Returns what is below a step, if anything.
-    pub(super) fn below(&self, segment: &Segment) -> Option<&Self> {
+    pub(crate) fn below(&self, segment: &Segment) -> Option<&Self> {
         self.children.get(segment).filter(|child| !child.is_empty())
     }
 
     /// Lists the steps at this place.
-    pub(super) fn steps(&self) -> impl Iterator<Item = (&Segment, &Self)> {
+    pub(crate) fn steps(&self) -> impl Iterator<Item = (&Segment, &Self)> {
         self.children.iter()
     }
 
     /// Adds every field of another set.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.member |= other.member;
         for (segment, child) in &other.children {
             self.children.entry(segment.clone()).or_default().add(child);
@@ -50,7 +50,7 @@ impl FieldSet {
     }
 
     /// Takes out every field of another set.
-    pub(super) fn subtract(&mut self, other: &Self) {
+    pub(crate) fn subtract(&mut self, other: &Self) {
         if other.member {
             self.member = false;
         }
@@ -63,7 +63,7 @@ impl FieldSet {
     }
 
     /// Writes the set as `fieldsV1`.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let mut map = Map::new();
         if self.member && !self.children.is_empty() {
             map.insert(".".to_owned(), Value::Object(Map::new()));
@@ -79,6 +79,27 @@ impl FieldSet {
         Value::Object(map)
     }
 
+    /// Reads a set from `fieldsV1`; `None` when it is none.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        let mut set = Self { member: false, children: BTreeMap::new() };
+        for (key, child) in value.as_object()? {
+            let segment = match key.split_at_checked(2) {
+                Some(("f:", name)) => Segment::Field(name.to_owned()),
+                Some(("k:", keys)) => Segment::Key(keys.to_owned()),
+                Some(("v:", value)) => Segment::Value(value.to_owned()),
+                _ if key == "." => {
+                    set.member = true;
+                    continue;
+                }
+                _ => return None,
+            };
+            let mut below = Self::from_json(child)?;
+            below.member |= below.children.is_empty();
+            set.children.insert(segment, below);
+        }
+        Some(set)
+    }
+
     fn tidy(&mut self) {
         for child in self.children.values_mut() {
             child.tidy();
@@ -92,7 +113,7 @@ impl FieldSet {
 }
 
 /// Lists the fields that an applied object sets.
-pub(super) fn applied(kind: &GroupKind, content: &Value) -> FieldSet {
+pub(crate) fn applied(kind: &GroupKind, content: &Value) -> FieldSet {
     let mut set = FieldSet::default();
     collect(kind, content, &mut Vec::new(), Containers::LeaveOut, &mut set);
     set.member = false;
@@ -101,7 +122,7 @@ pub(super) fn applied(kind: &GroupKind, content: &Value) -> FieldSet {
 }
 
 /// Lists the fields that differ: those that are new or changed, and those that are gone.
-pub(super) fn differences(kind: &GroupKind, before: &Value, after: &Value) -> (FieldSet, FieldSet) {
+pub(crate) fn differences(kind: &GroupKind, before: &Value, after: &Value) -> (FieldSet, FieldSet) {
     let (mut changed, mut gone) = compare(kind, before, after, &mut Vec::new());
     changed.tidy();
     gone.tidy();

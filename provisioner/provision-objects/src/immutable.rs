@@ -3,15 +3,15 @@
 use provision_model::ResourceId;
 use serde_json::Value;
 
-use super::validate::{Cause, cause, invalid};
-use crate::ClusterError;
+use crate::ObjectError;
+use crate::validate::{Cause, cause, invalid};
 
 const STATEFUL_SET: &str = "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 const POD: &str = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 const CLAIM: &str = "Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
 
 /// Checks a change of an object that is there.
-pub(super) fn check(id: &ResourceId, before: &Value, after: &Value) -> Result<(), ClusterError> {
+pub(crate) fn check(id: &ResourceId, before: &Value, after: &Value) -> Result<(), ObjectError> {
     let mut found = Vec::new();
     let mut field = |pointer: &str| unchanged(before, after, pointer, &mut found);
     match (id.kind.group.as_str(), id.kind.kind.as_str()) {

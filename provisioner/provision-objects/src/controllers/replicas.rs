@@ -1,21 +1,23 @@
 //! ReplicaSets and DaemonSets: so many pods of one template.
 
+use std::sync::Arc;
+
 use provision_model::{Digest, ResourceId};
 use serde_json::{Value, json};
 
-use super::super::state::{State, Stored};
 use super::pod::NewPod;
-use super::{conditions, is_true};
+use super::{Surroundings, conditions, is_true};
+use crate::objects::{Objects, Stored};
 
-impl State {
+impl Objects {
     /// Moves one ReplicaSet on.
-    pub(super) fn run_replica_set(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_replica_set(&mut self, id: &ResourceId, stored: &Stored, around: &Surroundings<'_>) {
         let wanted = usize::try_from(stored.number("/spec/replicas").unwrap_or(1)).unwrap_or(0);
-        let pods = self.pods_of(stored);
+        let pods = self.active_pods_of(stored);
         let mut failure = None;
         for number in pods.len()..wanted {
             let name = format!("{}-{}", id.name, suffix(stored.uid(), self.revision, number));
-            if let Err(message) = self.spawn(id, stored, NewPod { name, labels: &[], volumes: None }) {
+            if let Err(message) = self.spawn(id, stored, NewPod { name, labels: &[], volumes: None }, around) {
                 self.event(id, ("Warning", "FailedCreate", &message));
                 failure = Some(message);
                 break;
@@ -28,7 +30,7 @@ impl State {
             // A pod is never held by a precondition.
             let _ = self.delete(pod, None);
         }
-        let pods = self.pods_of(stored);
+        let pods = self.active_pods_of(stored);
         let ready = pods.iter().filter(|(_, pod)| is_true(&pod.value, "Ready")).count();
         let now = self.stamp();
         self.control(id, Some("status"), |set| {
@@ -41,8 +43,15 @@ impl State {
         });
     }
 
+    /// Lists the pods of a set that count: those that neither have ended nor are being deleted.
+    fn active_pods_of(&self, stored: &Stored) -> Vec<(ResourceId, Arc<Stored>)> {
+        let mut pods = self.pods_of(stored);
+        pods.retain(|(_, pod)| !pod.is_terminating() && !matches!(pod.text("/status/phase"), Some("Succeeded" | "Failed")));
+        pods
+    }
+
     /// Moves one DaemonSet on; there is one node.
-    pub(super) fn run_daemon_set(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_daemon_set(&mut self, id: &ResourceId, stored: &Stored, around: &Surroundings<'_>) {
         let revision = Digest::of_json(&stored.value["spec"]["template"]).short(10).to_owned();
         let is_new = |pod: &Stored| pod.text("/metadata/labels/controller-revision-hash") == Some(revision.as_str());
         for (pod, live) in self.pods_of(stored) {
@@ -54,7 +63,7 @@ impl State {
         if self.pods_of(stored).is_empty() {
             let name = format!("{}-{}", id.name, suffix(stored.uid(), self.revision, 0));
             let labels = [("controller-revision-hash", revision.clone())];
-            if let Err(message) = self.spawn(id, stored, NewPod { name, labels: &labels, volumes: None }) {
+            if let Err(message) = self.spawn(id, stored, NewPod { name, labels: &labels, volumes: None }, around) {
                 self.event(id, ("Warning", "FailedCreate", &message));
             }
         }
@@ -69,6 +78,6 @@ impl State {
 }
 
 /// Makes the random-looking end of a pod's name.
-pub(super) fn suffix(uid: &str, revision: u64, number: usize) -> String {
+pub(crate) fn suffix(uid: &str, revision: u64, number: usize) -> String {
     Digest::of_json(&Value::from(format!("{uid}/{revision}/{number}"))).short(5).to_owned()
 }

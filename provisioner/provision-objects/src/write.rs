@@ -1,22 +1,45 @@
 //! Writes: server-side apply, create, replace, delete, with owners of fields, generations and preconditions.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use provision_model::{GroupKind, Manifest, ResourceId};
 use serde_json::{Value, json};
 
-use super::fields::{FieldSet, applied, differences};
-use super::merge::{merge, prune};
-use super::state::{Operation, Owner, State, Stored};
-use super::surface::Kind;
-use super::values::{assemble, content, set};
-use super::{defaults, immutable, validate};
-use crate::{ClusterError, Deletion, WriteMode};
+use crate::fields::{FieldSet, applied, differences};
+use crate::merge::{merge, prune};
+use crate::objects::{Objects, Operation, Owner, Stored};
+use crate::surface::Kind;
+use crate::values::{assemble, content, set};
+use crate::{ObjectError, defaults, immutable, validate};
 
-impl State {
+/// Whether a write is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// It is.
+    Persist,
+    /// The server only answers what it would do.
+    DryRun,
+}
+
+/// What a deletion came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// The object was not there.
+    Absent,
+    /// The server accepted it; the object may linger until its finalizers are done.
+    Accepted,
+}
+
+impl Objects {
     /// Checks that the kind is served in that version and that the namespace is named just when it must be.
-    pub(super) fn checked_id(&self, manifest: &Manifest) -> Result<ResourceId, ClusterError> {
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn checked_id(&self, manifest: &Manifest) -> Result<ResourceId, ObjectError> {
         let id = manifest.id();
         let Some(kind) = self.kind(&id.kind, Some(manifest.version())) else {
-            return Err(ClusterError::NotFound { subject: format!("kind {} in version {}", id.kind, manifest.api_version()) });
+            return Err(ObjectError::NotFound { subject: format!("kind {} in version {}", id.kind, manifest.api_version()) });
         };
         match (kind.resource.namespaced, &id.namespace) {
             (true, None) => Err(validate::bad_request(&id, "an empty namespace may not be set when a resource name is provided")),
@@ -26,10 +49,13 @@ impl State {
     }
 
     /// Applies as `manager`, forced.
-    pub(super) fn apply_as(&mut self, id: &ResourceId, config: &Value, manager: &str, mode: WriteMode) -> Result<Manifest, ClusterError> {
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn apply_as(&mut self, id: &ResourceId, config: &Value, manager: &str, mode: WriteMode) -> Result<Manifest, ObjectError> {
         let live = self.objects.get(id).cloned();
         self.check_namespace(id, live.is_none())?;
-        preconditions(id, live.as_ref(), config)?;
+        preconditions(id, live.as_deref(), config)?;
         let kind = self.served(id)?;
         let mut wanted = content(config);
         if kind.status {
@@ -48,7 +74,7 @@ impl State {
         }
         keep_address(id, &before, &mut after);
         validate::check(id, &after)?;
-        self.complete(id, &mut after);
+        self.complete(id, &mut after)?;
         disown(&mut owners, &differences(&id.kind, &before, &after));
         let api_version = config["apiVersion"].as_str().unwrap_or_default().to_owned();
         owners.push(match previous {
@@ -66,9 +92,12 @@ impl State {
     }
 
     /// Makes an object as `manager`.
-    pub(super) fn create_as(&mut self, id: &ResourceId, value: &Value, manager: &str) -> Result<Manifest, ClusterError> {
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn create_as(&mut self, id: &ResourceId, value: &Value, manager: &str) -> Result<Manifest, ObjectError> {
         if self.objects.contains_key(id) {
-            return Err(ClusterError::AlreadyExists { subject: id.to_string() });
+            return Err(ObjectError::AlreadyExists { subject: id.to_string() });
         }
         self.check_namespace(id, true)?;
         let kind = self.served(id)?;
@@ -80,23 +109,20 @@ impl State {
             set(&mut after, "status", None);
         }
         validate::check(id, &after)?;
-        self.complete(id, &mut after);
+        self.complete(id, &mut after)?;
         let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
         let owners = self.owners_of_update(id, Vec::new(), &(json!({}), &after), (manager, None, &api_version));
         self.commit(id, &kind, None, Next { api_version, content: after, owners, mode: WriteMode::Persist })
     }
 
     /// Replaces an object, or what a subresource of it covers, as `manager`.
-    pub(super) fn update_as(
-        &mut self,
-        id: &ResourceId,
-        value: &Value,
-        manager: &str,
-        subresource: Option<&str>,
-    ) -> Result<Manifest, ClusterError> {
-        let Some(live) = self.objects.get(id).cloned() else { return Err(ClusterError::NotFound { subject: id.to_string() }) };
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn update_as(&mut self, id: &ResourceId, value: &Value, manager: &str, subresource: Option<&str>) -> Result<Manifest, ObjectError> {
+        let Some(live) = self.objects.get(id).cloned() else { return Err(ObjectError::NotFound { subject: id.to_string() }) };
         let kind = self.served(id)?;
-        preconditions(id, Some(&live), value)?;
+        preconditions(id, Some(&*live), value)?;
         let conditional = kind.custom || id.kind.kind == "Lease";
         if conditional && value.pointer("/metadata/resourceVersion").is_none() {
             let cause =
@@ -121,7 +147,7 @@ impl State {
         }
         keep_address(id, &before, &mut after);
         validate::check(id, &after)?;
-        self.complete(id, &mut after);
+        self.complete(id, &mut after)?;
         let api_version = value["apiVersion"].as_str().unwrap_or_default().to_owned();
         let owners = self.owners_of_update(id, live.owners.clone(), &(before, &after), (manager, subresource, &api_version));
         let written = self.commit(id, &kind, Some(live), Next { api_version, content: after, owners, mode: WriteMode::Persist })?;
@@ -130,19 +156,23 @@ impl State {
     }
 
     /// Deletes an object, or marks it while finalizers hold it.
-    pub(super) fn delete(&mut self, id: &ResourceId, uid: Option<&str>) -> Result<Deletion, ClusterError> {
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn delete(&mut self, id: &ResourceId, uid: Option<&str>) -> Result<Deletion, ObjectError> {
         let Some(live) = self.objects.get(id).cloned() else { return Ok(Deletion::Absent) };
         if let Some(uid) = uid.filter(|uid| *uid != live.uid()) {
             let message = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", live.uid());
-            return Err(ClusterError::Conflict { subject: id.to_string(), message });
+            return Err(ObjectError::Conflict { subject: id.to_string(), message });
         }
         if live.is_terminating() {
             return Ok(Deletion::Accepted);
         }
-        if live.has_finalizers() || id.kind == GroupKind::new("", "Namespace") {
-            let mut marked = live;
+        let grace = self.grace_of(id, &live);
+        if live.has_finalizers() || id.kind == GroupKind::new("", "Namespace") || grace > 0 {
+            let mut marked = Stored::clone(&live);
             marked.value["metadata"]["deletionTimestamp"] = Value::from(self.stamp());
-            marked.value["metadata"]["deletionGracePeriodSeconds"] = Value::from(0);
+            marked.value["metadata"]["deletionGracePeriodSeconds"] = Value::from(grace);
             if let Some(generation) = marked.number("/metadata/generation") {
                 marked.value["metadata"]["generation"] = Value::from(generation + 1);
             }
@@ -156,23 +186,41 @@ impl State {
         Ok(Deletion::Accepted)
     }
 
-    /// Removes an object that is being deleted and that nothing holds any more.
-    pub(super) fn finish_deletion(&mut self, id: &ResourceId) {
-        let free = |stored: &Stored| stored.is_terminating() && !stored.has_finalizers();
-        if id.kind.kind != "Namespace" && self.objects.get(id).is_some_and(free) {
+    /// Seconds that a pod on a node is given; 0 for everything else, and where the host asks for none.
+    fn grace_of(&self, id: &ResourceId, live: &Stored) -> i64 {
+        let runs = self.settings.graceful && id.kind == GroupKind::new("", "Pod") && live.text("/spec/nodeName").is_some();
+        if runs { live.number("/spec/terminationGracePeriodSeconds").unwrap_or(30).max(1) } else { 0 }
+    }
+
+    /// Takes note that nothing of a deleted pod runs any more: it goes, unless finalizers hold it.
+    pub fn note_gone(&mut self, id: &ResourceId) {
+        let Some(live) = self.objects.get(id).filter(|live| live.is_terminating() && live.is_in_grace()) else { return };
+        let mut marked = Stored::clone(live);
+        if marked.has_finalizers() {
+            marked.value["metadata"]["deletionGracePeriodSeconds"] = Value::from(0);
+            self.put(id, marked);
+        } else {
             self.remove(id);
         }
     }
 
-    fn served(&self, id: &ResourceId) -> Result<Kind, ClusterError> {
-        self.kind(&id.kind, None).cloned().ok_or_else(|| ClusterError::NotFound { subject: format!("kind {}", id.kind) })
+    /// Removes an object that is being deleted and that nothing holds any more.
+    pub fn finish_deletion(&mut self, id: &ResourceId) {
+        let free = |stored: &Stored| stored.is_terminating() && !stored.has_finalizers() && !stored.is_in_grace();
+        if id.kind.kind != "Namespace" && self.objects.get(id).is_some_and(|stored| free(stored)) {
+            self.remove(id);
+        }
     }
 
-    fn check_namespace(&self, id: &ResourceId, creates: bool) -> Result<(), ClusterError> {
+    fn served(&self, id: &ResourceId) -> Result<Kind, ObjectError> {
+        self.kind(&id.kind, None).cloned().ok_or_else(|| ObjectError::NotFound { subject: format!("kind {}", id.kind) })
+    }
+
+    fn check_namespace(&self, id: &ResourceId, creates: bool) -> Result<(), ObjectError> {
         let Some(namespace) = &id.namespace else { return Ok(()) };
         match self.objects.get(&ResourceId::cluster("", "Namespace", namespace)) {
-            None => Err(ClusterError::NotFound { subject: format!("Namespace/{namespace}") }),
-            Some(live) if creates && live.is_terminating() => Err(ClusterError::Forbidden {
+            None => Err(ObjectError::NotFound { subject: format!("Namespace/{namespace}") }),
+            Some(live) if creates && live.is_terminating() => Err(ObjectError::Forbidden {
                 verb: "create".to_owned(),
                 subject: id.to_string(),
                 message: format!("unable to create new content in namespace {namespace} because it is being terminated"),
@@ -181,9 +229,20 @@ impl State {
         }
     }
 
-    fn complete(&mut self, id: &ResourceId, after: &mut Value) {
+    fn complete(&self, id: &ResourceId, after: &mut Value) -> Result<(), ObjectError> {
         let serial = self.revision + 1;
+        if defaults::needs_address(id, after) {
+            let kind = GroupKind::new("", "Service");
+            let taken: BTreeSet<&str> = self.range(&kind, None).filter_map(|(_, service)| service.text("/spec/clusterIP")).collect();
+            let free = self.settings.services.free(serial, |address| taken.contains(address.to_string().as_str()));
+            let Some(address) = free else {
+                let cause = validate::cause("spec.clusterIP", "FieldValueInvalid", "range is full");
+                return Err(validate::invalid(id, vec![cause]));
+            };
+            after["spec"]["clusterIP"] = Value::from(address.to_string());
+        }
         defaults::complete(id, after, serial);
+        Ok(())
     }
 
     fn owners_of_update(
@@ -220,7 +279,7 @@ impl State {
         owners
     }
 
-    fn commit(&mut self, id: &ResourceId, kind: &Kind, live: Option<Stored>, next: Next) -> Result<Manifest, ClusterError> {
+    fn commit(&mut self, id: &ResourceId, kind: &Kind, live: Option<Arc<Stored>>, next: Next) -> Result<Manifest, ObjectError> {
         let Next { api_version, content: after, mut owners, mode } = next;
         let before = live.as_ref().map(|live| content(&live.value));
         if let Some(before) = &before {
@@ -282,8 +341,8 @@ fn keep_address(id: &ResourceId, before: &Value, after: &mut Value) {
     }
 }
 
-fn preconditions(id: &ResourceId, live: Option<&Stored>, value: &Value) -> Result<(), ClusterError> {
-    let conflict = |message: String| Err(ClusterError::Conflict { subject: id.to_string(), message });
+fn preconditions(id: &ResourceId, live: Option<&Stored>, value: &Value) -> Result<(), ObjectError> {
+    let conflict = |message: String| Err(ObjectError::Conflict { subject: id.to_string(), message });
     let wanted = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
     let found = |pointer: &str| live.and_then(|live| live.text(pointer)).unwrap_or_default();
     if let Some(uid) = wanted("/metadata/uid").filter(|uid| *uid != found("/metadata/uid")) {
@@ -309,6 +368,6 @@ fn body(content: &Value) -> Value {
     body
 }
 
-fn broken(id: &ResourceId) -> ClusterError {
-    ClusterError::Other { message: format!("{id} can't be read back"), source: None }
+fn broken(id: &ResourceId) -> ObjectError {
+    ObjectError::Broken { subject: id.to_string() }
 }

@@ -5,15 +5,15 @@ use serde_json::Value;
 
 /// One served kind.
 #[derive(Debug, Clone)]
-pub(super) struct Kind {
+pub struct Kind {
     /// As discovery tells it.
-    pub(super) resource: ApiResource,
+    pub resource: ApiResource,
     /// Whether the server counts `metadata.generation`.
-    pub(super) generations: bool,
+    pub generations: bool,
     /// Whether `status` is a subresource, so that a write of the object leaves it alone.
-    pub(super) status: bool,
+    pub status: bool,
     /// Whether a CRD defines it.
-    pub(super) custom: bool,
+    pub custom: bool,
 }
 
 const GENERATIONS: u8 = 1;
@@ -96,7 +96,7 @@ const BUILT_IN: &[Group] = &[
 ];
 
 /// Lists the kinds that every API server serves.
-pub(super) fn built_in() -> Vec<Kind> {
+pub(crate) fn built_in() -> Vec<Kind> {
     let mut kinds = Vec::new();
     for (group, version, members) in BUILT_IN {
         for (kind, plural, flags) in *members {
@@ -119,12 +119,12 @@ pub(super) fn built_in() -> Vec<Kind> {
 }
 
 /// Tells whether the API server itself defines the kinds of a group.
-pub(super) fn is_built_in(group: &str) -> bool {
+pub(crate) fn is_built_in(group: &str) -> bool {
     BUILT_IN.iter().any(|(built_in, _, _)| *built_in == group)
 }
 
 /// Lists the kinds that a CRD defines: one for each served version, the newest stable one preferred.
-pub(super) fn of_crd(crd: &Value) -> Vec<Kind> {
+pub(crate) fn of_crd(crd: &Value) -> Vec<Kind> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let versions: Vec<&Value> =
         crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten().filter(|version| version["served"] == true).collect();

@@ -3,11 +3,11 @@
 use provision_model::GroupKind;
 use serde_json::Value;
 
-use super::fields::{FieldSet, Segment};
-use super::topology::{Shape, segment_of, shape};
+use crate::fields::{FieldSet, Segment};
+use crate::topology::{Shape, segment_of, shape};
 
 /// Puts the applied object over the live one.
-pub(super) fn merge<'v>(kind: &GroupKind, live: &Value, applied: &'v Value, path: &mut Vec<&'v str>) -> Value {
+pub(crate) fn merge<'v>(kind: &GroupKind, live: &Value, applied: &'v Value, path: &mut Vec<&'v str>) -> Value {
     let shape = shape(kind, path, applied);
     match (live, applied) {
         (Value::Object(old), Value::Object(new)) if shape == Shape::Granular => {
@@ -50,7 +50,7 @@ fn merge_items<'v>(kind: &GroupKind, (old, new): (&[Value], &'v [Value]), shape:
 }
 
 /// Takes out of `value` what is in `last` and no longer in `keep`.
-pub(super) fn prune(kind: &GroupKind, value: &mut Value, last: &FieldSet, keep: &FieldSet, path: &mut Vec<String>) {
+pub(crate) fn prune(kind: &GroupKind, value: &mut Value, last: &FieldSet, keep: &FieldSet, path: &mut Vec<String>) {
     for (segment, below) in last.steps() {
         let kept = keep.below(segment);
         if let Segment::Field(name) = segment {

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use provision_model::ResourceId;
 use serde_json::{Map, Value, json};
 
-/// Fills in what the writer left out; `serial` makes allocated addresses differ.
-pub(super) fn complete(id: &ResourceId, object: &mut Value, serial: u64) {
+/// Fills in what the writer left out; `serial` makes allocated labels differ.
+pub(crate) fn complete(id: &ResourceId, object: &mut Value, serial: u64) {
     match id.kind.kind.as_str() {
         "Namespace" => {
             object["metadata"]["labels"]["kubernetes.io/metadata.name"] = Value::from(id.name.as_str());
@@ -13,7 +13,7 @@ pub(super) fn complete(id: &ResourceId, object: &mut Value, serial: u64) {
             default(object, "status", json!({"phase": "Active"}));
         }
         "Secret" => secret(object),
-        "Service" => service(object, serial),
+        "Service" => service(object),
         "Deployment" => {
             let spec = &mut object["spec"];
             default(spec, "replicas", json!(1));
@@ -64,6 +64,16 @@ pub(super) fn complete(id: &ResourceId, object: &mut Value, serial: u64) {
     }
 }
 
+/// Tells whether the server is to choose the address of a Service.
+pub(crate) fn needs_address(id: &ResourceId, object: &Value) -> bool {
+    let spec = &object["spec"];
+    id.kind.kind == "Service"
+        && id.kind.group.is_empty()
+        && spec["type"] != "ExternalName"
+        && spec.is_object()
+        && spec["clusterIP"].as_str().is_none_or(str::is_empty)
+}
+
 fn default(parent: &mut Value, field: &str, value: Value) {
     if let Some(map) = parent.as_object_mut() {
         map.entry(field).or_insert(value);
@@ -82,12 +92,11 @@ fn secret(object: &mut Value) {
     }
 }
 
-fn service(object: &mut Value, serial: u64) {
+fn service(object: &mut Value) {
     let spec = &mut object["spec"];
     default(spec, "type", json!("ClusterIP"));
     default(spec, "sessionAffinity", json!("None"));
-    if spec["type"] != "ExternalName" {
-        default(spec, "clusterIP", Value::from(format!("10.96.{}.{}", serial / 250 % 250, serial % 250 + 1)));
+    if spec["type"] != "ExternalName" && spec["clusterIP"].is_string() {
         let address = spec["clusterIP"].clone();
         default(spec, "clusterIPs", json!([address]));
     }

@@ -1,10 +1,11 @@
 //! Deployments: one ReplicaSet for each template, new before old.
 
+use jiff::{SignedDuration, Timestamp};
 use provision_model::{Digest, GroupKind, ResourceId};
 use serde_json::{Value, json};
 
-use super::super::state::{State, Stored};
-use super::conditions;
+use super::{Surroundings, conditions};
+use crate::objects::{Objects, Stored, stamp};
 
 /// Replica counts over the ReplicaSets of a Deployment.
 #[derive(Default)]
@@ -16,16 +17,16 @@ struct Counts {
     failure: Option<String>,
 }
 
-impl State {
+impl Objects {
     /// Moves one Deployment on.
-    pub(super) fn run_deployment(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_deployment(&mut self, id: &ResourceId, stored: &Stored, around: &Surroundings<'_>) {
         let namespace = id.namespace.as_deref().unwrap_or_default();
         let hash = Digest::of_json(&stored.value["spec"]["template"]).short(10).to_owned();
         let newest = ResourceId::namespaced("apps", "ReplicaSet", namespace, &format!("{}-{hash}", id.name));
         let wanted = stored.number("/spec/replicas").unwrap_or(1);
         let paused = stored.value["spec"]["paused"] == true;
         let counts = self.count_replica_sets(stored, &newest);
-        let old_are_gone = counts.replicas == counts.updated;
+        let old_are_gone = counts.replicas == counts.updated && !self.old_pods_linger(stored, &newest);
         let recreate = stored.text("/spec/strategy/type") == Some("Recreate");
         if !paused {
             if self.objects.contains_key(&newest) {
@@ -37,11 +38,37 @@ impl State {
                 self.scale_down_old(stored, &newest);
             }
         }
-        self.report_deployment(id, stored, &newest);
+        self.forget_old(stored, &newest);
+        self.report_deployment(id, stored, &newest, around);
+    }
+
+    /// Tells whether something of older templates still runs.
+    fn old_pods_linger(&self, stored: &Stored, newest: &ResourceId) -> bool {
+        let sets = self.replica_sets_of(stored).into_iter().filter(|set| set != newest);
+        sets.filter_map(|set| self.objects.get(&set)).any(|set| !self.pods_of(set).is_empty())
+    }
+
+    /// Deletes the oldest ReplicaSets without pods beyond `revisionHistoryLimit`.
+    fn forget_old(&mut self, stored: &Stored, newest: &ResourceId) {
+        let kept = usize::try_from(stored.number("/spec/revisionHistoryLimit").unwrap_or(10)).unwrap_or(0);
+        let mut old: Vec<(u64, ResourceId)> = Vec::new();
+        for id in self.replica_sets_of(stored).into_iter().filter(|set| set != newest) {
+            let Some(set) = self.objects.get(&id) else { continue };
+            if set.number("/spec/replicas") == Some(0) && self.pods_of(set).is_empty() {
+                old.push((revision_of(set), id));
+            }
+        }
+        old.sort();
+        let excess = old.len().saturating_sub(kept);
+        for (_, id) in old.into_iter().take(excess) {
+            // Nothing holds a set without pods.
+            let _ = self.delete(&id, None);
+        }
     }
 
     fn make_replica_set(&mut self, id: &ResourceId, stored: &Stored, newest: &ResourceId, hash: &str) {
-        let revision = self.replica_sets_of(stored).len() + 1;
+        let sets = self.replica_sets_of(stored);
+        let revision = sets.iter().filter_map(|set| self.objects.get(set)).map(|set| revision_of(set)).max().unwrap_or(0) + 1;
         let mut template = stored.value["spec"]["template"].clone();
         template["metadata"]["labels"]["pod-template-hash"] = Value::from(hash);
         let mut selector = stored.value["spec"]["selector"].clone();
@@ -89,10 +116,10 @@ impl State {
         counts
     }
 
-    fn report_deployment(&mut self, id: &ResourceId, stored: &Stored, newest: &ResourceId) {
+    fn report_deployment(&mut self, id: &ResourceId, stored: &Stored, newest: &ResourceId, around: &Surroundings<'_>) {
         let counts = self.count_replica_sets(stored, newest);
         let wanted = stored.number("/spec/replicas").unwrap_or(1);
-        let (now, overdue) = (self.stamp(), self.scripts.overdue.contains(id));
+        let now = self.stamp();
         let complete = counts.updated == wanted && counts.replicas == wanted && counts.ready == wanted;
         let least = wanted - if stored.text("/spec/strategy/type") == Some("Recreate") { 0 } else { wanted / 4 };
         let available = if counts.ready >= least {
@@ -100,8 +127,12 @@ impl State {
         } else {
             ("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.".to_owned())
         };
+        let paused = stored.value["spec"]["paused"] == true;
+        let since = self.last_progress(stored, &counts);
+        let overdue = around.overdue.contains(id) || !complete && !paused && self.is_overdue(id, stored, since);
+        let since = stamp(since);
         let set = &newest.name;
-        let progressing = if stored.value["spec"]["paused"] == true {
+        let progressing = if paused {
             ("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".to_owned())
         } else if complete {
             ("Progressing", "True", "NewReplicaSetAvailable", format!("ReplicaSet \"{set}\" has successfully progressed."))
@@ -117,6 +148,34 @@ impl State {
             deployment["status"] = json!({"observedGeneration": deployment["metadata"]["generation"], "replicas": counts.replicas,
                 "updatedReplicas": counts.updated, "readyReplicas": counts.ready, "availableReplicas": counts.ready,
                 "unavailableReplicas": (wanted - counts.ready).max(0), "conditions": conditions(deployment, &now, &list)});
+            deployment["status"]["conditions"][1]["lastUpdateTime"] = Value::from(since);
         });
     }
+
+    /// Tells when the rollout last came nearer to its end.
+    fn last_progress(&self, stored: &Stored, counts: &Counts) -> Timestamp {
+        let status = |field: &str| stored.number(&format!("/status/{field}")).unwrap_or(0);
+        let nearer = counts.ready > status("readyReplicas")
+            || counts.updated > status("updatedReplicas")
+            || counts.replicas < status("replicas")
+            || stored.number("/status/observedGeneration") != stored.number("/metadata/generation");
+        let last = stored.time("/status/conditions/1/lastUpdateTime").filter(|_| !nearer);
+        last.unwrap_or_else(|| self.now())
+    }
+
+    /// Tells whether the rollout has taken too long, and otherwise looks again when it may have.
+    fn is_overdue(&mut self, id: &ResourceId, stored: &Stored, since: Timestamp) -> bool {
+        let seconds = stored.number("/spec/progressDeadlineSeconds").unwrap_or(600);
+        let Ok(end) = since.checked_add(SignedDuration::from_secs(seconds)) else { return false };
+        let overdue = end <= self.now();
+        if !overdue {
+            self.look_again(id, end);
+        }
+        overdue
+    }
+}
+
+fn revision_of(set: &Stored) -> u64 {
+    let revision = set.value["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
+    revision.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

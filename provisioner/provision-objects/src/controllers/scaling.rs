@@ -3,12 +3,12 @@
 use provision_model::{GroupKind, ResourceId};
 use serde_json::{Value, json};
 
-use super::super::state::{State, Stored};
 use super::{conditions, is_true, selects};
+use crate::objects::{Objects, Stored};
 
-impl State {
+impl Objects {
     /// Moves one autoscaler on: it keeps its target within the bounds and otherwise as it is.
-    pub(super) fn run_autoscaler(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_autoscaler(&mut self, id: &ResourceId, stored: &Stored) {
         let namespace = id.namespace.as_deref().unwrap_or_default();
         let reference = &stored.value["spec"]["scaleTargetRef"];
         let group = reference["apiVersion"].as_str().and_then(|version| version.rsplit_once('/')).map_or("", |(group, _)| group);
@@ -38,7 +38,7 @@ impl State {
     }
 
     /// Moves one disruption budget on.
-    pub(super) fn run_budget(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_budget(&mut self, id: &ResourceId, stored: &Stored) {
         let selector = &stored.value["spec"]["selector"]["matchLabels"];
         let kind = GroupKind::new("", "Pod");
         let pods = self.range(&kind, id.namespace.as_deref());
@@ -66,7 +66,7 @@ impl State {
     }
 
     /// Binds one claim.
-    pub(super) fn run_claim(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_claim(&mut self, id: &ResourceId, stored: &Stored) {
         let volume = format!("pvc-{}", stored.uid());
         if stored.text("/spec/volumeName").is_none() {
             self.control(id, None, |claim| claim["spec"]["volumeName"] = Value::from(volume));

@@ -1,4 +1,4 @@
-//! Simulated controllers, scheduler and kubelet: they look at one queued object at a time until nothing changes.
+//! Controllers: pure steps over the objects. A host hands them one queued object at a time until nothing is left to do.
 
 mod deployment;
 mod extension;
@@ -9,68 +9,32 @@ mod replicas;
 mod scaling;
 mod stateful;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use provision_model::{GroupKind, ResourceId};
 use serde_json::{Value, json};
 
-pub use self::pod::PodScript;
-use super::state::{State, Stored};
-use crate::ClusterError;
+pub use self::pod::PodState;
+use crate::ObjectError;
+use crate::objects::{Objects, Stored};
 
-/// Steps after which the controllers give up on coming to rest.
-const MOST_STEPS: usize = 50_000;
-
-/// What tests told the controllers.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Scripts {
-    pub(super) by_workload: BTreeMap<String, PodScript>,
-    pub(super) by_image: Vec<(String, PodScript)>,
-    pub(super) answers: BTreeMap<ResourceId, (u16, String)>,
-    pub(super) delays: BTreeMap<GroupKind, u32>,
-    pub(super) overdue: BTreeSet<ResourceId>,
-    pub(super) job_runs: BTreeMap<String, u64>,
-    /// Whether the controllers move only when told to.
-    pub(super) stepped: bool,
-    pub(super) held: BTreeSet<ResourceId>,
-    parked: BTreeSet<ResourceId>,
-    /// Steps that a delayed object still waits, by UID.
-    waiting: BTreeMap<String, u32>,
+/// What controllers know besides the objects and the time.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'s> {
+    /// Deployments and Jobs whose time is up whatever the clock says.
+    pub overdue: &'s BTreeSet<ResourceId>,
+    /// Says why something outside of these rules refuses a new pod, if so: a quota.
+    pub refusal: &'s dyn Fn(&ResourceId) -> Option<String>,
+    /// Wait before the first failed pod of a Job is followed by another; doubled with each.
+    pub retry: Duration,
 }
 
-impl State {
-    /// Lets the controllers work until nothing is left to do, unless they move only when told to.
-    pub(super) fn settle(&mut self) {
-        if !self.scripts.stepped {
-            for _ in 0..MOST_STEPS {
-                let Some(id) = self.queue.pop_first() else { break };
-                self.reconcile(&id);
-            }
-        }
-        self.revive_watches();
-    }
-
-    /// Lets the controllers look once at every queued object; tells whether there was one.
-    pub(super) fn tick(&mut self) -> bool {
-        let batch = std::mem::take(&mut self.queue);
-        for id in &batch {
-            self.reconcile(id);
-        }
-        self.revive_watches();
-        !batch.is_empty()
-    }
-
-    /// Lets held objects go on.
-    pub(super) fn release(&mut self, id: &ResourceId) {
-        self.scripts.held.remove(id);
-        let mut parked = std::mem::take(&mut self.scripts.parked);
-        self.queue.append(&mut parked);
-        self.queue.insert(id.clone());
-    }
-
+impl Objects {
     /// Queues an object and everything that depends on its state.
-    pub(super) fn touch(&mut self, id: &ResourceId) {
-        self.queue.insert(id.clone());
+    pub(crate) fn touch(&mut self, id: &ResourceId) {
+        self.queue(id.clone());
         let Some(stored) = self.objects.get(id) else { return };
         let mut queued = self.owned_by(stored.uid());
         queued.extend(self.owners_of(id));
@@ -92,11 +56,11 @@ impl State {
         if let Some(namespace) = namespace {
             queued.push(ResourceId::cluster("", "Namespace", namespace));
         }
-        self.queue.extend(queued);
+        queued.into_iter().for_each(|id| self.queue(id));
     }
 
     /// Names the objects that own another.
-    pub(super) fn owners_of(&self, id: &ResourceId) -> Vec<ResourceId> {
+    pub fn owners_of(&self, id: &ResourceId) -> Vec<ResourceId> {
         let Some(stored) = self.objects.get(id) else { return Vec::new() };
         let owner = |reference: &Value| -> Option<ResourceId> {
             let api_version = reference["apiVersion"].as_str()?;
@@ -110,7 +74,7 @@ impl State {
     }
 
     /// Follows owners up to the object that nobody owns.
-    pub(super) fn root_of(&self, id: &ResourceId) -> ResourceId {
+    pub fn root_of(&self, id: &ResourceId) -> ResourceId {
         let mut root = id.clone();
         for _ in 0..8 {
             match self.owners_of(&root).into_iter().next() {
@@ -121,52 +85,45 @@ impl State {
         root
     }
 
-    fn reconcile(&mut self, id: &ResourceId) {
+    /// Carries out what deletions ask of a queued object; returns it when it stays and controllers may move it on.
+    pub fn tidy(&mut self, id: &ResourceId) -> Option<Arc<Stored>> {
         let Some(stored) = self.objects.get(id).cloned() else {
             if id.kind.kind == "CustomResourceDefinition" {
                 self.serve_crds();
             }
-            return;
+            return None;
         };
-        if self.is_held(id) {
-            self.scripts.parked.insert(id.clone());
-            return;
-        }
-        if self.is_orphan(&stored) {
+        if self.is_orphan(&stored) && !stored.is_terminating() {
             // An owner is gone: nobody can object to the deletion of what it left.
             let _ = self.delete(id, None);
-            return;
+            return None;
         }
         if stored.is_terminating() {
             match id.kind.kind.as_str() {
                 "Namespace" => self.drain(id),
                 _ => self.finish_deletion(id),
             }
-            return;
+            return None;
         }
-        if self.is_delayed(id, &stored) {
-            self.queue.insert(id.clone());
-            return;
-        }
-        match (id.kind.group.as_str(), id.kind.kind.as_str()) {
-            ("apps", "Deployment") => self.run_deployment(id, &stored),
-            ("apps", "ReplicaSet") => self.run_replica_set(id, &stored),
-            ("apps", "StatefulSet") => self.run_stateful_set(id, &stored),
-            ("apps", "DaemonSet") => self.run_daemon_set(id, &stored),
-            ("batch", "Job") => self.run_job(id, &stored),
-            ("", "Pod") => self.run_pod(id, &stored),
-            ("", "Service") => self.run_service(id, &stored),
-            ("", "PersistentVolumeClaim") => self.run_claim(id, &stored),
-            ("", "Namespace") => self.run_namespace(id),
-            ("autoscaling", "HorizontalPodAutoscaler") => self.run_autoscaler(id, &stored),
-            ("policy", "PodDisruptionBudget") => self.run_budget(id, &stored),
-            ("apiextensions.k8s.io", "CustomResourceDefinition") => self.run_crd(id, &stored),
-            _ => {}
-        }
+        Some(stored)
     }
 
-    fn is_held(&self, id: &ResourceId) -> bool {
-        !self.scripts.held.is_empty() && (self.scripts.held.contains(id) || self.owners_of(id).iter().any(|owner| self.is_held(owner)))
+    /// Moves one object on, as its controller does. Pods are the host's: they stay as they are.
+    pub fn step(&mut self, id: &ResourceId, stored: &Stored, around: &Surroundings<'_>) {
+        match (id.kind.group.as_str(), id.kind.kind.as_str()) {
+            ("apps", "Deployment") => self.run_deployment(id, stored, around),
+            ("apps", "ReplicaSet") => self.run_replica_set(id, stored, around),
+            ("apps", "StatefulSet") => self.run_stateful_set(id, stored, around),
+            ("apps", "DaemonSet") => self.run_daemon_set(id, stored, around),
+            ("batch", "Job") => self.run_job(id, stored, around),
+            ("", "Service") => self.run_service(id, stored),
+            ("", "PersistentVolumeClaim") => self.run_claim(id, stored),
+            ("", "Namespace") => self.run_namespace(id),
+            ("autoscaling", "HorizontalPodAutoscaler") => self.run_autoscaler(id, stored),
+            ("policy", "PodDisruptionBudget") => self.run_budget(id, stored),
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => self.run_crd(id, stored),
+            _ => {}
+        }
     }
 
     fn is_orphan(&self, stored: &Stored) -> bool {
@@ -187,16 +144,8 @@ impl State {
             })
     }
 
-    fn is_delayed(&mut self, id: &ResourceId, stored: &Stored) -> bool {
-        let Some(delay) = self.scripts.delays.get(&id.kind).copied() else { return false };
-        let left = self.scripts.waiting.entry(stored.uid().to_owned()).or_insert(delay);
-        let waits = *left > 0;
-        *left = left.saturating_sub(1);
-        waits
-    }
-
     /// Changes an object as a controller does; nothing is written when nothing changes.
-    pub(super) fn control(&mut self, id: &ResourceId, subresource: Option<&str>, change: impl FnOnce(&mut Value)) {
+    pub fn control(&mut self, id: &ResourceId, subresource: Option<&str>, change: impl FnOnce(&mut Value)) {
         let Some(stored) = self.objects.get(id) else { return };
         let mut value = stored.value.clone();
         change(&mut value);
@@ -209,15 +158,18 @@ impl State {
     }
 
     /// Makes an object as a controller does; one that is there stays.
-    pub(super) fn make(&mut self, id: &ResourceId, value: &Value) -> Result<(), ClusterError> {
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub fn make(&mut self, id: &ResourceId, value: &Value) -> Result<(), ObjectError> {
         match self.create_as(id, value, "kube-controller-manager") {
-            Ok(_) | Err(ClusterError::AlreadyExists { .. }) => Ok(()),
+            Ok(_) | Err(ObjectError::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// Records an Event about an object, once for each reason and message.
-    pub(super) fn event(&mut self, subject: &ResourceId, (level, reason, message): (&str, &str, &str)) {
+    pub fn event(&mut self, subject: &ResourceId, (level, reason, message): (&str, &str, &str)) {
         let Some(stored) = self.objects.get(subject) else { return };
         let about = json!({"apiVersion": stored.value["apiVersion"], "kind": subject.kind.kind, "name": subject.name,
             "namespace": subject.namespace, "uid": stored.uid(), "resourceVersion": stored.value["metadata"]["resourceVersion"]});
@@ -228,20 +180,20 @@ impl State {
         let (now, count) = (self.stamp(), if level == "Warning" { 3 } else { 1 });
         let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
             "involvedObject": about, "type": level, "reason": reason, "message": message, "count": count,
-            "firstTimestamp": now, "lastTimestamp": now, "source": {"component": "simulation"}});
+            "firstTimestamp": now, "lastTimestamp": now, "source": {"component": "controllers"}});
         // Events are best effort on a real cluster too.
         let _ = self.make(&id, &event);
     }
 
     /// Builds the reference by which `id` owns other objects.
-    pub(super) fn reference_to(id: &ResourceId, stored: &Stored) -> Value {
+    pub(crate) fn reference_to(id: &ResourceId, stored: &Stored) -> Value {
         json!([{"apiVersion": stored.value["apiVersion"], "kind": id.kind.kind, "name": id.name, "uid": stored.uid(),
             "controller": true, "blockOwnerDeletion": true}])
     }
 }
 
 /// Builds `status.conditions`; a condition that did not turn keeps its time.
-pub(super) fn conditions(previous: &Value, now: &str, wanted: &[(&str, &str, &str, &str)]) -> Value {
+pub fn conditions(previous: &Value, now: &str, wanted: &[(&str, &str, &str, &str)]) -> Value {
     let old = |kind: &str| previous["status"]["conditions"].as_array().into_iter().flatten().find(move |old| old["type"] == kind);
     let build = |(kind, status, reason, message): &(&str, &str, &str, &str)| {
         let since =
@@ -258,12 +210,12 @@ pub(super) fn conditions(previous: &Value, now: &str, wanted: &[(&str, &str, &st
 }
 
 /// Tells whether a condition of an object is True.
-pub(super) fn is_true(value: &Value, condition: &str) -> bool {
+pub fn is_true(value: &Value, condition: &str) -> bool {
     value["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["type"] == condition && one["status"] == "True"))
 }
 
 /// Tells whether a label selector (`matchLabels`, or a plain map) selects an object.
-pub(super) fn selects(labels: &Value, object: &Value) -> bool {
+pub fn selects(labels: &Value, object: &Value) -> bool {
     let wanted = labels.as_object();
     wanted.is_some_and(|wanted| {
         !wanted.is_empty()
