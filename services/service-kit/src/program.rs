@@ -10,11 +10,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::runtime::Runtime;
 
 use crate::config::{Problem, Settings};
 use crate::health::Check;
 use crate::lifecycle::Lifecycle;
-use crate::telemetry::start_logs;
+use crate::telemetry::{LogFormat, LogLevel, start_logs};
+use crate::trace::Traces;
+use crate::upstream::Upstream;
 use crate::{serve, variables};
 
 /// Any error, as the log shows it: its own words and those of its sources.
@@ -65,6 +68,7 @@ pub(crate) struct Common {
     pub(crate) metrics: SocketAddr,
     pub(crate) grace: Duration,
     pub(crate) lame_duck: Duration,
+    collector: Option<Upstream>,
 }
 
 type CommandRun<C> = Box<dyn FnOnce(C) -> BoxFuture<Result<(), BoxError>>>;
@@ -161,22 +165,25 @@ impl<C: Send + 'static> Program<C> {
         let (level, format) = (settings.required(&variables::LOG_LEVEL), settings.required(&variables::LOG_FORMAT));
         let common = read_common(&mut settings, self.surface);
         let config = (self.read)(&mut settings);
-        start_logs(level, format);
+        // Refused only if another part of the process was first, which is as good.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let (runtime, traces) = match start_telemetry(self.name, self.version, &common, (level, format)) {
+            Ok(started) => started,
+            Err(code) => return code,
+        };
         if !settings.problems().is_empty() {
             return refuse(settings.problems());
         }
         for row in settings.rows() {
             tracing::debug!(variable = row.name, value = row.effective(), "configuration");
         }
-        // Refused only if another part of the process was first, which is as good.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let runtime = match tokio::runtime::Runtime::new() {
-            Ok(runtime) => runtime,
-            Err(error) => return fail("failed to start the runtime", &error),
-        };
         let result = match command {
-            Some(index) => runtime.block_on(serve::until_signal((self.commands.swap_remove(index).run)(config))),
-            None => runtime.block_on(serve::serve(self.name, self.version, &common, |lifecycle| start(lifecycle, config))),
+            Some(index) => runtime.block_on(async {
+                let result = serve::until_signal((self.commands.swap_remove(index).run)(config)).await;
+                traces.finish(common.grace).await;
+                result
+            }),
+            None => runtime.block_on(serve::serve(self.name, self.version, &common, traces, |lifecycle| start(lifecycle, config))),
         };
         // What still runs was given its time.
         runtime.shutdown_background();
@@ -218,12 +225,33 @@ impl<C: Send + 'static> Program<C> {
     }
 }
 
+/// Starts the runtime, whose threads carry the spans, then the spans, then the log, whose lines name them.
+fn start_telemetry(
+    name: &'static str,
+    version: &'static str,
+    common: &Common,
+    (level, format): (LogLevel, LogFormat),
+) -> Result<(Runtime, Traces), ExitCode> {
+    let failed = |what, error: &dyn Error| {
+        start_logs(level, format, None);
+        fail(what, error)
+    };
+    let runtime = Runtime::new().map_err(|error| failed("failed to start the runtime", &error))?;
+    let entered = runtime.enter();
+    let traces = Traces::start(name, version, common.collector.as_ref());
+    drop(entered);
+    let traces = traces.map_err(|error| failed("failed to prepare traces (OTEL_EXPORTER_OTLP_ENDPOINT)", &error))?;
+    start_logs(level, format, Some(traces.tracer()));
+    Ok((runtime, traces))
+}
+
 fn read_common(settings: &mut Settings, surface: Surface) -> Common {
     let address = settings.required(&variables::BIND_ADDRESS).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let http_port = if surface == Surface::Http { settings.required(&variables::HTTP_PORT) } else { 0 };
-    settings.optional(&variables::OTLP_ENDPOINT);
+    let collector = settings.optional(&variables::OTLP_ENDPOINT);
     settings.optional(&variables::POD_NAME);
     Common {
+        collector,
         surface,
         http: SocketAddr::new(address, http_port),
         metrics: SocketAddr::new(address, settings.required(&variables::METRICS_PORT)),
@@ -246,7 +274,7 @@ fn fail(what: &str, error: &dyn Error) -> ExitCode {
 }
 
 /// Returns an error's words and those of its sources.
-pub(crate) fn words(error: &dyn Error) -> String {
+pub fn words(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
