@@ -4,6 +4,10 @@
 //! unknown names refused. An error is `{"code", "message"}` with the HTTP status of its code, as the Connect protocol has it
 //! (<https://connectrpc.com/docs/protocol#error-codes>). The sandbox manager speaks gRPC.
 
+mod repository_url;
+
+pub use repository_url::{RepositoryUrl, Scheme, Schemes, UrlError, UrlRules};
+
 /// Features.
 pub mod feature {
     #![expect(clippy::all, unused_qualifications, reason = "generated")]
