@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -17,10 +17,12 @@ use tower_http::request_id::{MakeRequestId, MakeRequestUuid};
 use tracing::Instrument;
 
 use crate::health::{Readiness, Status};
-use crate::telemetry::Metrics;
+use crate::metrics::Metrics;
+use crate::rpc::{Code, RpcError};
+use crate::trace;
 
-const REQUEST_ID: &str = "x-request-id";
-const MAX_REQUEST_ID: usize = 128;
+/// Most bytes of a request's body, unless a service's routes say otherwise with a layer of their own.
+pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
 /// Makes the router of the service's own port: its routes, plus health for load balancers.
 pub(crate) fn service_router(routes: Router, readiness: Readiness) -> Router {
@@ -39,7 +41,7 @@ fn health_router(readiness: Readiness) -> Router {
 }
 
 fn observed(routes: Router) -> Router {
-    routes.layer(CatchPanicLayer::custom(answer_panic)).layer(from_fn(observe))
+    routes.layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(CatchPanicLayer::custom(answer_panic)).layer(from_fn(observe))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
@@ -53,13 +55,13 @@ async fn render_metrics(State(metrics): State<Metrics>) -> Response {
 }
 
 async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, Json(json!({"error": "not found"}))).into_response()
+    RpcError::not_found("nothing is at this path").into_response()
 }
 
 /// Answers for a request whose work panicked; the panic itself is in the log already.
 fn answer_panic(_reason: Box<dyn Any + Send>) -> Response {
     counter!("http_panics_total").increment(1);
-    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"error": "internal error"}))).into_response()
+    RpcError::new(Code::Internal, "the request met a bug").into_response()
 }
 
 /// Gives a request its id, and counts, times and logs it.
@@ -68,29 +70,38 @@ async fn observe(request: Request, next: Next) -> Response {
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let shown = String::from_utf8_lossy(id.as_bytes()).into_owned();
-    let span = tracing::info_span!("request", request_id = shown, method, route);
+    let probe = matches!(route.as_str(), "/healthz" | "/readyz");
+    let span = if probe {
+        // Asked for every few seconds: no traces of it.
+        tracing::debug_span!("request", request_id = shown, method, route)
+    } else {
+        tracing::info_span!("request", request_id = shown, method, route, otel.kind = "server")
+    };
+    trace::continue_from_request(&span, &request);
     let started = Instant::now();
     let running = InFlight::start();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = trace::with_request_id(id.clone(), next.run(request).instrument(span.clone())).await;
     drop(running);
     let seconds = started.elapsed().as_secs_f64();
     let status = response.status().as_u16().to_string();
     histogram!("http_request_duration_seconds", "route" => route.clone(), "status" => status.clone()).record(seconds);
     counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.clone()).increment(1);
-    span.in_scope(|| match route.as_str() {
-        "/healthz" | "/readyz" => tracing::debug!(status, seconds, "answered"),
-        _ => tracing::info!(status, seconds, "answered"),
-    });
-    response.headers_mut().insert(REQUEST_ID, id);
+    trace::describe_answer(&span, format!("{method} {route}"), response.status());
+    span.in_scope(|| if probe { tracing::debug!(status, seconds, "answered") } else { tracing::info!(status, seconds, "answered") });
+    response.headers_mut().insert(trace::REQUEST_ID, id);
     response
 }
 
-/// Takes over the client's id if it is short and plain, since it goes into logs; else makes one.
+/// Takes over the client's id if it is short and plain, else makes one.
 fn request_id(request: &Request) -> HeaderValue {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
-    let usable = |id: &&HeaderValue| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(plain);
     let made = || MakeRequestUuid.make_request_id(request).map(|id| id.into_header_value());
-    request.headers().get(REQUEST_ID).filter(usable).cloned().or_else(made).unwrap_or_else(|| HeaderValue::from_static("none"))
+    request
+        .headers()
+        .get(trace::REQUEST_ID)
+        .filter(|id| trace::is_plain(id))
+        .cloned()
+        .or_else(made)
+        .unwrap_or_else(|| HeaderValue::from_static("none"))
 }
 
 /// Keeps the label's values few, whatever clients send.

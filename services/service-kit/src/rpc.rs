@@ -5,15 +5,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::Json;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::Instrument;
 
+use crate::trace;
 use crate::upstream::Upstream;
 
 /// What kind of failure a call met.
@@ -146,10 +150,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Rpc<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let body = axum::body::Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        let body = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
         let message = serde_json::from_slice(&body);
         message.map(Self).map_err(|error| RpcError::invalid(format!("the request is not understood: {error}")).into_response())
     }
+}
+
+/// Answers for a body that could not be read: too large, or broken off.
+fn unread(rejection: &BytesRejection) -> Response {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return too_large("the request's body is larger than this service takes").into_response();
+    }
+    RpcError::invalid("the request's body broke off").into_response()
+}
+
+/// Makes the answer to a request that is too large: the code of a limit, but the HTTP status that says which.
+pub fn too_large(message: impl Into<String>) -> (StatusCode, Json<RpcError>) {
+    (StatusCode::PAYLOAD_TOO_LARGE, Json(RpcError::new(Code::ResourceExhausted, message)))
+}
+
+/// Answers requests that take longer than `limit` with 504 and drops their work; a stream is free once its answer has begun.
+///
+/// Only what must not outlast a client belongs under it: work that is dropped ends between any two of its steps.
+pub fn time_limit<S: Clone + Send + Sync + 'static>(routes: Router<S>, limit: Duration) -> Router<S> {
+    routes.layer(from_fn(move |request: Request, next: Next| async move {
+        let late = || RpcError::new(Code::DeadlineExceeded, format!("the request took longer than {} s", limit.as_secs_f64()));
+        tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| late().into_response())
+    }))
 }
 
 impl<T: Serialize> IntoResponse for Rpc<T> {
@@ -193,8 +220,15 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn send<Q: Serialize + Sync>(&self, method: &str, request: &Q) -> Result<reqwest::Response, RpcError> {
+        let span = tracing::info_span!("call", method, otel.kind = "client", otel.name = method);
+        self.exchange(method, request).instrument(span).await
+    }
+
+    async fn exchange<Q: Serialize + Sync>(&self, method: &str, request: &Q) -> Result<reqwest::Response, RpcError> {
         let url = format!("{}{method}", self.upstream);
-        let sent = self.http.post(url).timeout(self.limit).json(request).send().await;
+        let mut headers = HeaderMap::new();
+        trace::inject(&mut headers);
+        let sent = self.http.post(url).timeout(self.limit).headers(headers).json(request).send().await;
         let response = sent.map_err(|error| self.broken(method, &error))?;
         if response.status().is_success() {
             return Ok(response);
@@ -206,7 +240,9 @@ impl Client {
         let error = told.unwrap_or_else(|_| {
             RpcError::new(Code::of_status(status), format!("{}{method} answered with status {}", self.upstream, status.as_u16()))
         });
-        Err(RpcError { retry_after, ..error })
+        // Told with the code of a limit that time lifts, but a repeat is as large.
+        let code = if status == StatusCode::PAYLOAD_TOO_LARGE { Code::InvalidArgument } else { error.code };
+        Err(RpcError { code, retry_after, ..error })
     }
 
     fn broken(&self, method: &str, error: &reqwest::Error) -> RpcError {
@@ -225,7 +261,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
+    use axum::extract::DefaultBodyLimit;
     use axum::routing::post;
     use serde_json::{Value, json};
 
@@ -251,6 +287,7 @@ mod tests {
             .route("/Ping", post(|Rpc(ping): Rpc<Ping>| async { Rpc(ping) }))
             .route("/Full", post(move || async { told }))
             .route("/Silent", post(std::future::pending::<Rpc<Ping>>))
+            .route("/Small", post(|Rpc(ping): Rpc<Ping>| async { Rpc(ping) }).layer(DefaultBodyLimit::max(8)))
             .route("/Bare", post(|| async { StatusCode::BAD_GATEWAY }));
         let client = served(routes).await;
         assert_eq!(client.call::<_, Ping>("/Ping", &Ping { id: 3 }).await.unwrap().id, 3);
@@ -259,11 +296,26 @@ mod tests {
             ("/Ping", json!({"id": 1, "x": 2}), Code::InvalidArgument),
             ("/Silent", json!({}), Code::DeadlineExceeded),
             ("/Bare", json!({}), Code::Unavailable),
+            ("/Small", json!({"id": 1000}), Code::InvalidArgument),
             ("/Nowhere", json!({}), Code::NotFound),
         ] {
             assert_eq!(client.call::<_, Value>(method, &request).await.unwrap_err().code, code, "{method}");
         }
         let nobody = Client::new(Upstream::parse("http://127.0.0.1:1").unwrap(), Duration::from_secs(1)).unwrap();
         assert_eq!(nobody.call::<_, Value>("/Ping", &json!({})).await.unwrap_err().code, Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_request_may_be_too_large_or_take_too_long() {
+        let small = post(|Rpc(value): Rpc<Value>| async { Rpc(value) }).layer(DefaultBodyLimit::max(8));
+        let routes = Router::new().route("/Small", small).route("/Late", post(std::future::pending::<Rpc<Value>>));
+        let client = served(time_limit(routes, Duration::from_millis(50))).await;
+        for (method, status, answer) in [
+            ("/Small", 413, r#"{"code":"resource_exhausted","message":"the request's body is larger than this service takes"}"#),
+            ("/Late", 504, r#"{"code":"deadline_exceeded","message":"the request took longer than 0.05 s"}"#),
+        ] {
+            let sent = client.http.post(format!("{}{method}", client.upstream)).body(r#"{"id": 1000}"#).send().await.unwrap();
+            assert_eq!((sent.status().as_u16(), sent.text().await.unwrap().as_str()), (status, answer));
+        }
     }
 }

@@ -14,8 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 use crate::health::Readiness;
 use crate::http::{metrics_router, service_router};
 use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
 use crate::program::{App, BoxError, BoxFuture, Common, Surface, Task};
-use crate::telemetry::Metrics;
+use crate::trace::Traces;
 
 /// How often readiness is looked at when nobody asks, for the log and the metrics.
 const MONITOR_PERIOD: Duration = Duration::from_secs(5);
@@ -54,6 +55,7 @@ pub(crate) async fn serve<F>(
     name: &'static str,
     version: &'static str,
     common: &Common,
+    traces: Traces,
     start: impl FnOnce(Lifecycle) -> F,
 ) -> Result<(), BoxError>
 where
@@ -88,11 +90,13 @@ where
         ended = work.ended_early() => Some(ended),
         ended = metrics_work.ended_early() => Some(ended),
     };
+    let deadline = Instant::now() + common.grace;
     let drained = tokio::select! {
-        drained = drain(&lifecycle, &mut work, common, failure.is_none()) => drained,
+        drained = drain(&lifecycle, &mut work, common, (failure.is_none(), deadline)) => drained,
         _ = signals.next() => Err(ServeError::SecondSignal),
     };
     monitor.abort();
+    traces.finish(deadline.saturating_duration_since(Instant::now())).await;
     metrics_end.stop();
     // Only answers that are being written are waited for.
     drop(timeout(Duration::from_millis(500), metrics_work.finish()).await);
@@ -112,8 +116,7 @@ pub(crate) async fn until_signal(work: BoxFuture<Result<(), BoxError>>) -> Resul
 }
 
 /// Sends clients elsewhere, then takes no new work, then waits for what runs; all within the grace period.
-async fn drain(lifecycle: &Lifecycle, work: &mut Work, common: &Common, gently: bool) -> Result<(), ServeError> {
-    let deadline = Instant::now() + common.grace;
+async fn drain(lifecycle: &Lifecycle, work: &mut Work, common: &Common, (gently, deadline): (bool, Instant)) -> Result<(), ServeError> {
     lifecycle.drain();
     if gently {
         // At most half of the time: the other half belongs to the work.
@@ -153,7 +156,8 @@ fn http_task(
 ) -> Result<Task, BoxError> {
     let address = listener.local_addr()?;
     tracing::info!(server = name, address = %address, port = address.port(), "listening");
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop);
     Ok(Task::new(name, async move { server.await.map_err(BoxError::from) }))
 }
 

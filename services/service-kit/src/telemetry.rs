@@ -1,15 +1,19 @@
-//! Logs and metrics.
+//! Logs, each line with the ids of the trace that it belongs to.
 
+use std::fmt;
 use std::panic::PanicHookInfo;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use metrics::{gauge, set_global_recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing::Level;
-use tracing_subscriber::filter::LevelFilter;
-
-/// Upper bounds of the buckets of request durations, in seconds.
-const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterFn, LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, layer};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Least severe level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +52,29 @@ impl LogFormat {
     }
 }
 
-/// Sends log events to standard output and panics into the log.
-pub(crate) fn start_logs(level: LogLevel, format: LogFormat) {
-    let builder = tracing_subscriber::fmt().with_max_level(LevelFilter::from_level(level.0)).with_ansi(false);
+/// Sends log events to standard output, spans to `tracer` and panics into the log.
+pub(crate) fn start_logs(level: LogLevel, format: LogFormat, tracer: Option<SdkTracer>) {
+    let traces = |tracer| {
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_location(false);
+        layer.with_tracked_inactivity(false).with_filter(filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO))
+    };
+    let registry = tracing_subscriber::registry().with(tracer.map(traces));
     // A second start in one process keeps the first one's settings, which is right for tests.
     drop(match format {
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => {
+            let lines = WithTrace(tracing_subscriber::fmt::format().json().flatten_event(true).with_span_list(false));
+            registry.with(layer().event_format(lines).fmt_fields(JsonFields::new()).with_filter(logged(level))).try_init()
+        }
+        LogFormat::Text => registry.with(layer().with_ansi(false).with_filter(logged(level))).try_init(),
     });
     std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Lets events through from `level` on, and spans also where their events are not: a warning must name its request.
+fn logged(level: LogLevel) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
+    let spans = level.0.max(Level::INFO);
+    let filter = filter_fn(move |metadata| *metadata.level() <= if metadata.is_span() { spans } else { level.0 });
+    filter.with_max_level_hint(LevelFilter::from_level(spans))
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {
@@ -64,38 +82,26 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(place, reason = info.payload_as_str().unwrap_or("unknown"), "panicked");
 }
 
-/// The process's metrics in Prometheus' text form.
-#[derive(Clone)]
-pub(crate) struct Metrics {
-    handle: PrometheusHandle,
-    started: Instant,
-}
+/// JSON lines that end with `trace_id` and `span_id` where there is a trace.
+struct WithTrace(Format<Json>);
 
-impl Metrics {
-    /// Starts to record; once a process.
-    pub(crate) fn start(service: &'static str, version: &'static str) -> Self {
-        let builder = PrometheusBuilder::new();
-        let durations = Matcher::Suffix("_duration_seconds".to_owned());
-        // Refused only for an empty list; the summaries it would leave are still correct.
-        let builder = builder.set_buckets_for_metric(durations, &SECONDS).unwrap_or_default();
-        let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        // Refused only if something else already records in this process; then that one is read elsewhere.
-        drop(set_global_recorder(recorder));
-        gauge!("service_build_info", "service" => service, "version" => version).set(1.0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        gauge!("process_start_time_seconds").set(now.as_secs_f64());
-        Self { handle, started: Instant::now() }
-    }
-
-    /// Returns everything recorded so far.
-    pub(crate) fn render(&self) -> String {
-        gauge!("process_uptime_seconds").set(self.started.elapsed().as_secs_f64());
-        self.handle.render()
-    }
-
-    /// Folds what was recorded into its buckets, so that memory stays bounded when nobody reads.
-    pub(crate) fn tidy(&self) {
-        self.handle.run_upkeep();
+impl<S, N> FormatEvent<S, N> for WithTrace
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // The layer of traces keeps the context of the span that is entered.
+        let (trace, span) = Context::map_current(|context| {
+            let span = context.span();
+            (span.span_context().trace_id(), span.span_context().span_id())
+        });
+        if trace == opentelemetry::TraceId::INVALID {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut line = String::with_capacity(512);
+        self.0.format_event(context, Writer::new(&mut line), event)?;
+        let object = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
+        writeln!(writer, "{object},\"trace_id\":\"{trace}\",\"span_id\":\"{span}\"}}")
     }
 }

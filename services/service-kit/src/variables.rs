@@ -32,6 +32,10 @@ pub const UPSTREAM: Kind<Upstream> = Kind { expected: "a URL like http://feature
 /// A secret text.
 pub const SECRET: Kind<Secret<String>> = Kind { expected: "a secret text", parse: |text| Some(Secret::new(text.to_owned())) };
 
+const COLLECTOR: Kind<Upstream> = Kind {
+    expected: "a URL like http://otel-collector:4317, without TLS",
+    parse: |text| Upstream::parse(text).filter(|_| text.starts_with("http://")),
+};
 const ADDRESS: Kind<Option<IpAddr>> = Kind { expected: "an IP address", parse: |text| text.parse().ok().map(Some) };
 const BROKERS: Kind<Vec<String>> = Kind { expected: "host:port, several separated by commas", parse: parse_brokers };
 const DATABASE: Kind<DatabaseUrl> = Kind { expected: "a URL like postgres://user:password@host:5432/database", parse: DatabaseUrl::parse };
@@ -66,7 +70,8 @@ pub const SHUTDOWN_LAME_DUCK: Variable<Duration> =
     Variable::new("SHUTDOWN_LAME_DUCK_SECONDS", &SECONDS, "time after SIGTERM in which requests are still taken, until all clients know")
         .or("3");
 /// Where traces go.
-pub const OTLP_ENDPOINT: Variable<Upstream> = Variable::new("OTEL_EXPORTER_OTLP_ENDPOINT", &UPSTREAM, "where traces are sent");
+pub const OTLP_ENDPOINT: Variable<Upstream> =
+    Variable::new("OTEL_EXPORTER_OTLP_ENDPOINT", &COLLECTOR, "where traces are sent, by OTLP over gRPC; nowhere if not set");
 
 /// The PostgreSQL database.
 pub const DATABASE_URL: Variable<DatabaseUrl> = Variable::new("DATABASE_URL", &DATABASE, "the PostgreSQL database").secret();

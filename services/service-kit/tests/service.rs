@@ -4,8 +4,9 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use service_testing::{Answer, Connection, Service, check_refused, eventually, get};
+use service_testing::{Answer, Collector, Connection, Service, check_refused, eventually, get};
 
 fn program() -> PathBuf {
     // Cargo builds examples beside the tests: target/debug/{deps/<this>,examples/minimal}.
@@ -50,6 +51,9 @@ fn health_and_metrics_are_served_on_both_ports() {
         "http_request_duration_seconds_bucket{route=\"/slow/{milliseconds}\",status=\"200\",le=\"60\"} 1\n",
         "process_start_time_seconds ",
         "process_uptime_seconds ",
+        "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total ",
+        "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes ",
+        "process_open_fds ",
         "http_requests_in_flight 0\n",
     ] {
         assert!(text.body.contains(line), "{line:?} is missing in\n{}", text.body);
@@ -77,7 +81,7 @@ fn a_panic_is_answered_counted_and_logged() {
     let service = start(&[]);
     let port = service.port("http").unwrap();
     let answer = get(port, "/items/1").unwrap();
-    assert_eq!((answer.status, answer.body.as_str()), (500, r#"{"error":"internal error"}"#));
+    assert_eq!((answer.status, answer.body.as_str()), (500, r#"{"code":"internal","message":"the request met a bug"}"#));
     assert_eq!(get(port, "/slow/1").unwrap().status, 200, "the service goes on");
     let metrics = get(service.port("metrics").unwrap(), "/metrics").unwrap().body;
     assert!(metrics.contains("http_panics_total 1\n"), "{metrics}");
@@ -169,4 +173,39 @@ fn a_taken_port_is_named_with_its_variable() {
     let port = taken.local_addr().unwrap().port().to_string();
     let (code, log) = run(&[], &[("HTTP_PORT", &port)]);
     assert!(code == Some(1) && log.contains(&format!("failed to listen on 127.0.0.1:{port} (HTTP_PORT)")), "{log}");
+}
+
+#[test]
+fn a_request_is_traced_to_the_collector_and_its_log_lines_say_so() {
+    let collector = Collector::start().unwrap();
+    let mut service = start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())]);
+    let port = service.port("http").unwrap();
+    let parent = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    Connection::get(port, "/slow/1", parent).unwrap().answer().unwrap();
+    get(port, "/readyz").unwrap();
+    // What was not sent yet is sent at the end.
+    service.end_in_order().unwrap();
+    let spans = collector.spans();
+    let requests: Vec<_> = spans.iter().filter(|span| span.name == "GET /slow/{milliseconds}").collect();
+    let [span] = requests[..] else { panic!("{spans:?}") };
+    assert_eq!((span.service.as_str(), span.parent_id.as_str()), ("minimal", "b7ad6b7169203331"));
+    assert_eq!(span.trace_id, "0af7651916cd43dd8448eb211c80319c");
+    for message in ["working", "answered"] {
+        let line = &service.events(message)[0];
+        assert_eq!((line["trace_id"].as_str(), line["span_id"].as_str()), (Some(&*span.trace_id), Some(&*span.span_id)), "{line}");
+        assert_eq!(line["span"]["route"], "/slow/{milliseconds}");
+    }
+    assert!(spans.iter().all(|span| !span.name.contains("readyz")), "{spans:?}");
+}
+
+#[test]
+fn a_collector_that_is_away_holds_nothing_up() {
+    let mut service = start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")]);
+    let port = service.port("http").unwrap();
+    for _ in 0..20 {
+        assert_eq!(get(port, "/slow/1").unwrap().status, 200);
+    }
+    let started = Instant::now();
+    service.end_in_order().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }

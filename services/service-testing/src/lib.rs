@@ -3,6 +3,7 @@
 //! Every wait has a deadline; a part that is missing on the machine is an error that says how to install it, never a skipped test.
 
 mod checks;
+mod collector;
 mod http;
 mod postgres;
 mod process;
@@ -11,6 +12,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub use checks::{check_ready_while_its_database_answers, check_refused, check_starts_ready_and_ends_in_order, config_table_is_current};
+pub use collector::{Collector, Span};
 pub use http::{Answer, Connection, get, post};
 pub use postgres::{PASSWORD, Postgres};
 pub use process::Service;
