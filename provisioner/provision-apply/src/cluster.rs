@@ -37,6 +37,9 @@ pub enum WatchEvent {
 /// A stream of watch events that goes on until it is dropped; errors are told and then it tries again by itself.
 pub type Watching = BoxStream<'static, Result<WatchEvent, ClusterError>>;
 
+/// The lines of a log, as they are written; it ends with the container, or with an error.
+pub type LogLines = BoxStream<'static, Result<String, ClusterError>>;
+
 /// An HTTP answer that came through a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceAnswer {
@@ -289,6 +292,9 @@ pub trait Cluster: Send + Sync + 'static {
         previous: bool,
         lines: u32,
     ) -> impl Future<Output = Result<Vec<String>, ClusterError>> + Send;
+
+    /// Follows a container's log: its last lines, then each as it is written.
+    fn follow(&self, pod: &ResourceId, container: &str, lines: u32) -> LogLines;
 
     /// Sends a GET through a Service; `port` is a name or number of its ports.
     ///

@@ -12,10 +12,12 @@ mod history;
 mod lease;
 mod observe;
 mod outcome;
+mod pods;
 mod preflight;
 mod progress;
 mod record;
 mod redact;
+mod restart;
 mod retry;
 mod run;
 mod secret_store;
@@ -25,8 +27,8 @@ mod tracker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cluster::{
-    Access, Cluster, ClusterError, Deletion, Failure, Fault, Listing, MemoryCluster, PodScript, Request, RequestCounts, ServiceAnswer,
-    Verb, WatchEvent, Watching, WriteMode,
+    Access, Cluster, ClusterError, Deletion, Failure, Fault, Listing, LogLines, MemoryCluster, PodScript, Request, RequestCounts,
+    ServiceAnswer, Verb, WatchEvent, Watching, WriteMode,
 };
 pub use context::{ProgressSink, RunContext};
 pub use error::ApplyError;
@@ -34,10 +36,12 @@ pub use health::{LogSource, StatusLine, explain_logs, judge};
 pub use history::{history, load_generation, load_pending};
 pub use observe::{contents, observe, predict};
 pub use outcome::{ApplyOptions, LockMode, ObjectFailure, Refusal, RunOutcome, Skipped, StopReason, Summary};
+pub use pods::{Pod, pods};
 pub use preflight::preflight;
 pub use progress::{ObjectOutcome, Phase, Progress, StepInfo, StepOutcome};
 pub use record::{Generation, GenerationKind, GenerationState, RecordError, Recorded};
 pub use redact::Redactor;
+pub use restart::{restart, workloads};
 pub use run::apply;
 pub use secret_store::{MemorySecrets, SecretError, SecretStore, SecretValue};
 pub use secrets::Fingerprints;

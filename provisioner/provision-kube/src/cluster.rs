@@ -4,13 +4,14 @@ use http::Request;
 use http::request::Builder;
 use http_body_util::BodyExt;
 use kube::client::Body;
-use provision_apply::{Access, Cluster, ClusterError, Deletion, Listing, RequestCounts, ServiceAnswer, Watching, WriteMode};
+use provision_apply::{Access, Cluster, ClusterError, Deletion, Listing, LogLines, RequestCounts, ServiceAnswer, Watching, WriteMode};
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, FIELD_MANAGER, Manifest, ResourceId};
 use serde_json::{Value, json};
 
 use crate::connect::{ConnectError, Connection, client};
 use crate::error::{Subject, from_kube};
 use crate::list::{list, typed};
+use crate::logs::follow;
 use crate::rights;
 use crate::send::{Counters, Patience, Purpose, Sender};
 use crate::surface::{discover, path};
@@ -172,6 +173,10 @@ impl Cluster for KubeCluster {
         let request = Request::get(uri).body(Vec::new()).map_err(|source| subject.failed(source))?;
         let text = self.sender.text(&request, Purpose::Other, &subject).await?;
         Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    fn follow(&self, pod: &ResourceId, container: &str, lines: u32) -> LogLines {
+        follow(&self.sender, pod, container, lines)
     }
 
     async fn get_through_service(&self, service: &ResourceId, port: &str, target: &str) -> Result<ServiceAnswer, ClusterError> {

@@ -7,6 +7,7 @@ mod cluster;
 mod connect;
 mod error;
 mod list;
+mod logs;
 mod rights;
 mod send;
 mod surface;

@@ -30,7 +30,7 @@ pub(crate) async fn missing(sender: &Sender, wanted: &[Access]) -> Result<Vec<Ac
     }
     let lacks = async |access: &Access| {
         let answer = ask(sender, "selfsubjectaccessreviews", &access_review(access)).await?;
-        Ok((answer.pointer("/status/allowed").and_then(Value::as_bool) != Some(true)).then(|| access.clone()))
+        Ok::<_, ClusterError>((answer.pointer("/status/allowed").and_then(Value::as_bool) != Some(true)).then(|| access.clone()))
     };
     let answers: Vec<Option<Access>> = stream::iter(open).map(lacks).buffered(AT_A_TIME).try_collect().await?;
     Ok(answers.into_iter().flatten().collect())

@@ -180,7 +180,7 @@ fn parse(body: &[u8], subject: &Subject) -> Result<Value, ClusterError> {
 }
 
 /// Reads what the server says of a failure; proxies and overloaded servers answer with plain text.
-fn status_of(code: StatusCode, body: &[u8]) -> Status {
+pub(crate) fn status_of(code: StatusCode, body: &[u8]) -> Status {
     let said = serde_json::from_slice::<Status>(body).ok().filter(|status| status.code != 0);
     said.unwrap_or_else(|| {
         let text: String = String::from_utf8_lossy(body).trim().chars().take(LONGEST_TEXT).collect();

@@ -7,9 +7,11 @@ mod env;
 mod explain;
 mod history;
 mod image;
+mod logs;
 mod man;
 mod plan;
 mod render;
+mod restart;
 mod resume;
 mod rollback;
 mod status;
@@ -37,7 +39,9 @@ pub(crate) enum Command {
     Resume(resume::ResumeArgs),
     Rollback(rollback::RollbackArgs),
     Down(down::DownArgs),
+    Restart(restart::RestartArgs),
     Status(status::StatusArgs),
+    Logs(logs::LogsArgs),
     Drift(drift::DriftArgs),
     History(history::HistoryArgs),
     /// Build and push the images of the services.
@@ -61,6 +65,8 @@ pub(crate) async fn run(cli: Cli, ui: &mut Ui) -> Result<ExitStatus, CliError> {
         Command::Resume(args) => resume::run(args, &global, ui).await,
         Command::Rollback(args) => rollback::run(args, &global, ui).await,
         Command::Down(args) => down::run(args, &global, ui).await,
+        Command::Restart(args) => restart::run(args, &global, ui).await,
+        Command::Logs(args) => logs::run(args, &global, ui).await,
         Command::Status(args) => status::run(args, &global, ui).await,
         Command::Drift(args) => drift::run(args, &global, ui).await,
         Command::History(args) => history::run(args, &global, ui).await,

@@ -82,8 +82,13 @@ pub(crate) async fn finish(session: &Session, plan: &Plan, options: ApplyOptions
             ui.note(&report::finding_text(finding));
         }
     }
-    let status = status_of(&outcome);
-    show_outcome(ui, session.scope.release.as_str(), &outcome, status)?;
+    ended(session, &outcome, ui)
+}
+
+/// Shows how a run ended and returns the exit code for it.
+pub(crate) fn ended(session: &Session, outcome: &RunOutcome, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    let status = status_of(outcome);
+    show_outcome(ui, session.scope.release.as_str(), outcome, status)?;
     Ok(status)
 }
 

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use provision_apply::{SecretError, SecretStore, SecretValue};
-use provision_config::{Composed, Environment};
 use provision_config::settings::{LocalSecret, SecretEncoding, SecretMode};
+use provision_config::{Composed, Environment};
 use provision_model::SecretRef;
 use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource, Part};
 
@@ -33,7 +33,9 @@ impl Secrets {
                     }
                     LocalSource::Provided { variable }
                 }
-                LocalSecret::Composed { text } => LocalSource::Composed { parts: environment.composed(&text).into_iter().map(part).collect() },
+                LocalSecret::Composed { text } => {
+                    LocalSource::Composed { parts: environment.composed(&text).into_iter().map(part).collect() }
+                }
                 LocalSecret::Generated { bytes, encoding } => {
                     let encoding = match encoding {
                         SecretEncoding::Base64 => Encoding::Base64,

@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("git-service", &["service-kit"]),
     ("llm-orchestrator", &["service-kit", "feature-api"]),
     ("sandbox-manager", &["service-kit"]),
+    ("local-bus", &["service-kit", "service-bus"]),
     ("local-git", &["service-kit"]),
     ("local-models", &["service-kit"]),
     ("local-postgres", &["service-kit"]),

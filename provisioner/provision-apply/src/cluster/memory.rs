@@ -9,6 +9,7 @@ mod watches;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::{FutureExt, StreamExt};
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, FIELD_MANAGER, Manifest, ResourceId};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ pub use self::kubelet::PodScript;
 use self::requests::Gate;
 pub use self::requests::{Failure, Fault, Request, Verb};
 use self::state::State;
-use super::{Access, Cluster, ClusterError, Deletion, Listing, RequestCounts, ServiceAnswer, Watching, WriteMode};
+use super::{Access, Cluster, ClusterError, Deletion, Listing, LogLines, RequestCounts, ServiceAnswer, Watching, WriteMode};
 use crate::{Clock, SystemClock};
 
 /// Objects on one page of a list.
@@ -260,6 +261,18 @@ impl Cluster for MemoryCluster {
             Ok(log[first..].to_vec())
         })
         .await
+    }
+
+    /// What a script says was written before anybody asked, and nothing comes after.
+    fn follow(&self, pod: &ResourceId, container: &str, lines: u32) -> LogLines {
+        let (cluster, pod, container) = (self.clone(), pod.clone(), container.to_owned());
+        let read = async move {
+            match cluster.logs(&pod, &container, false, lines).await {
+                Ok(lines) => lines.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        };
+        read.into_stream().flat_map(futures::stream::iter).boxed()
     }
 
     async fn get_through_service(&self, service: &ResourceId, port: &str, _path: &str) -> Result<ServiceAnswer, ClusterError> {

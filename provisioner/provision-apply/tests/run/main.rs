@@ -8,5 +8,6 @@ mod kill;
 mod lock;
 mod order;
 mod preflight;
+mod restart;
 mod strangers;
 mod world;
