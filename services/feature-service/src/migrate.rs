@@ -39,6 +39,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "feature_executions", sql: include_str!("../migrations/0001_feature_executions.sql") },
     Migration { version: 2, name: "steps_and_events", sql: include_str!("../migrations/0002_steps_and_events.sql") },
+    Migration { version: 3, name: "order_of_events", sql: include_str!("../migrations/0003_order_of_events.sql") },
     Migration { version: 100, name: "repositories", sql: include_str!("../migrations/0100_repositories.sql") },
 ];
 
@@ -220,9 +221,13 @@ mod tests {
 
     #[test]
     fn what_is_not_applied_is_missing_in_order() {
-        for (versions, expected) in
-            [(&[][..], &[1, 2, 100][..]), (&[1], &[2, 100]), (&[2, 100], &[1]), (&[1, 2, 100], &[]), (&[1, 2, 99, 100], &[])]
-        {
+        for (versions, expected) in [
+            (&[][..], &[1, 2, 3, 100][..]),
+            (&[1], &[2, 3, 100]),
+            (&[2, 3, 100], &[1]),
+            (&[1, 2, 3, 100], &[]),
+            (&[1, 2, 3, 99, 100], &[]),
+        ] {
             assert_eq!(missing_versions(&applied(versions)), expected, "applied {versions:?}");
         }
     }
