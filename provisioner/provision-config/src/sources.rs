@@ -79,8 +79,9 @@ impl Sources {
         self.files.get(file).map(|text| &**text)
     }
 
-    /// Returns these sources with one more file.
-    pub(crate) fn with_file(&self, name: &str, text: &str) -> Self {
+    /// Returns these sources with one more file, or another content of it.
+    #[must_use]
+    pub fn with_file(&self, name: &str, text: &str) -> Self {
         let mut files = self.files.clone();
         files.insert(name.to_owned(), Arc::from(text));
         Self { files }

@@ -1,6 +1,9 @@
 //! Content digests as OCI writes them.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +22,24 @@ impl Digest {
     /// Computes the digest of `content`.
     pub fn of(content: &[u8]) -> Self {
         Self(format!("{PREFIX}{}", hex::encode(Sha256::digest(content))))
+    }
+
+    /// Computes the digest of a file.
+    ///
+    /// # Errors
+    /// [`ImageError::Read`] if it can't be read.
+    pub fn of_file(path: &Path) -> Result<Self, ImageError> {
+        let failed = |source| ImageError::Read { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        let mut digest = Sha256::new();
+        let mut part = vec![0; 1 << 20];
+        loop {
+            let read = file.read(&mut part).map_err(failed)?;
+            if read == 0 {
+                return Ok(Self(format!("{PREFIX}{}", hex::encode(digest.finalize()))));
+            }
+            digest.update(&part[..read]);
+        }
     }
 
     /// Returns the whole text, `sha256:...`.

@@ -9,6 +9,7 @@ mod interrupts;
 mod log;
 mod operate;
 mod plan_file;
+mod programs;
 mod secrets;
 mod session;
 mod ui;
