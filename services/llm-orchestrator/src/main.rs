@@ -1,31 +1,39 @@
 //! llm-orchestrator: asks language models on behalf of the workers.
+//!
+//! A call becomes a question ([`prompts`], [`material`]), waits for its turn and is asked with patience ([`ask`]) over the provider's HTTP API ([`client`], [`provider`]);
+//! the model's text is read strictly ([`answer`]).
+
+mod answer;
+mod ask;
+mod client;
+mod material;
+mod prompts;
+mod provider;
+mod service;
+mod settings;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use service_kit::variables::{AMOUNT, COUNT, SECRET, TEXT};
-use service_kit::{App, BoxError, Lifecycle, Program, Secret, Settings, Variable};
+use service_kit::{App, BoxError, Lifecycle, Program};
+
+use ask::Asker;
+use client::Client;
+use prompts::Prompts;
+use service::Service;
+use settings::Config;
 
 const ABOUT: &str = "asks language models on behalf of the workers";
 
-const PROVIDER: Variable<String> = Variable::new("BAML_CLIENT_PROVIDER", &TEXT, "provider of the models").or("anthropic");
-const MODEL: Variable<String> = Variable::new("BAML_CLIENT_MODEL", &TEXT, "model that is asked");
-const MAX_TOKENS: Variable<u32> = Variable::new("BAML_MAX_TOKENS", &COUNT, "longest answer, in tokens").or("8192");
-const TEMPERATURE: Variable<f64> = Variable::new("BAML_TEMPERATURE", &AMOUNT, "how varied answers are").or("0.1");
-const API_KEY: Variable<Secret<String>> = Variable::new("BAML_CLIENT_API_KEY", &SECRET, "key for the provider").secret();
-
-/// Reads the settings for their mistakes; the provider itself is not asked yet.
-fn read(settings: &mut Settings) {
-    settings.required(&PROVIDER);
-    settings.optional(&MODEL);
-    settings.required(&MAX_TOKENS);
-    settings.required(&TEMPERATURE);
-    settings.optional(&API_KEY);
-}
-
-async fn start(_lifecycle: Lifecycle, _config: ()) -> Result<App, BoxError> {
-    Ok(App::default())
+async fn start(_lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+    let prompts = Prompts::load(config.prompts.as_deref())?;
+    let client = Client::new(config.endpoint)?;
+    tracing::info!(provider = client.provider(), url = client.url(), model = config.model.name, "the provider is set");
+    let service =
+        Service { asker: Asker::new(client, config.patience), prompts, model: config.model, max_input_tokens: config.max_input_tokens };
+    Ok(App { routes: service::routes(Arc::new(service)), ..App::default() })
 }
 
 fn main() -> ExitCode {
-    Program::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), ABOUT, read).run(start)
+    Program::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), ABOUT, settings::read).run(start)
 }
