@@ -265,7 +265,7 @@ fn every_environment_and_region_renders() {
             count += 1;
         }
     }
-    assert_eq!(count, 8, "dev, staging, and prod and dr each alone and in two regions");
+    assert_eq!(count, 9, "local, dev, staging, and prod and dr each alone and in two regions");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub mod annotations {
     pub const TIMEOUT: &str = "provision.dev/timeout";
     /// `keep`: the object stays when it leaves the rendered set.
     pub const ON_REMOVE: &str = "provision.dev/on-remove";
+    /// Name under which people find the address of a Service's first port: `gateway`.
+    pub const ENDPOINT: &str = "provision.dev/endpoint";
     /// `allowed`: a change of an immutable field may delete and create the object.
     pub const REPLACE: &str = "provision.dev/replace";
 }

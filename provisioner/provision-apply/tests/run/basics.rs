@@ -37,7 +37,7 @@ async fn up_from_nothing_makes_everything_and_again_writes_nothing() {
         ]
     );
     let cx = world.cx();
-    for object in status(&cx, &wanted.scope()).await.unwrap() {
+    for object in status(&cx, &wanted.scope()).await.unwrap().objects {
         assert_eq!(object.verdict.health, Health::Current, "{object:?}");
     }
 

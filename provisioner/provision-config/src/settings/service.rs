@@ -137,6 +137,9 @@ pub struct Service {
     /// Whether the way in may call it.
     #[serde(default)]
     pub allow_ingress: bool,
+    /// Name under which `status` tells the address that clients outside use.
+    #[serde(default)]
+    pub endpoint: Option<String>,
     /// Services and dependencies that it may call.
     #[serde(default)]
     pub egress: Vec<String>,

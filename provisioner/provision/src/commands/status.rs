@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use provision_apply::{ObjectStatus, StatusLine, status};
 use provision_model::Health;
+use serde_json::json;
 
 use crate::args::GlobalArgs;
 use crate::error::CliError;
@@ -37,16 +38,20 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
     let session = Session::open(global, ui).await?;
     let shown = status(&session.run, &session.scope).await.map_err(CliError::apply)?;
     if args.watch {
-        return watch(&session, shown, ui).await;
+        return watch(&session, shown.objects, ui).await;
     }
     if ui.is_json() {
-        ui.json(&shown.iter().map(|row| StatusLine::of(&row.resource, &row.verdict)).collect::<Vec<_>>())?;
-    } else if shown.is_empty() {
+        let objects: Vec<StatusLine> = shown.objects.iter().map(|row| StatusLine::of(&row.resource, &row.verdict)).collect();
+        ui.json(&json!({"release": session.scope.release, "objects": objects, "endpoints": shown.endpoints}))?;
+    } else if shown.objects.is_empty() {
         ui.text(&format!("{}: nothing is recorded\n", session.scope.release))?;
     } else {
-        show(ui, &shown)?;
+        show(ui, &shown.objects)?;
+        for (name, url) in &shown.endpoints {
+            ui.text(&format!("{name}: {url}\n"))?;
+        }
     }
-    let all_current = shown.iter().all(|status| status.verdict.health == Health::Current);
+    let all_current = shown.objects.iter().all(|status| status.verdict.health == Health::Current);
     Ok(if all_current { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
@@ -57,7 +62,7 @@ async fn watch(session: &Session, mut shown: Vec<ObjectStatus>, ui: &mut Ui) -> 
     loop {
         let look = async {
             tokio::time::sleep(Duration::from_secs(2)).await;
-            status(&session.run, &session.scope).await.map_err(CliError::apply)
+            status(&session.run, &session.scope).await.map(|status| status.objects).map_err(CliError::apply)
         };
         let now = tokio::select! {
             () = interrupts.next() => return Ok(ExitStatus::Interrupted),
