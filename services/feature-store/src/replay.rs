@@ -186,3 +186,6 @@ impl fmt::Display for Difference {
         write!(f, "{}: {:?} by the events, {:?} in the database", self.what, self.replayed, self.kept)
     }
 }
+
+#[cfg(test)]
+mod tests;
