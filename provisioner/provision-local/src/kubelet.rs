@@ -43,6 +43,8 @@ pub struct WantedPod {
     pub grace: Duration,
     /// Whether it is to end; [`Report::Gone`] follows when nothing of it runs.
     pub stopping: bool,
+    /// Whether all its containers have ended for good: nothing is started any more, what they wrote stays.
+    pub ended: bool,
     /// Group that owns files of volumes.
     pub fs_group: Option<u32>,
     /// Volumes, by name.

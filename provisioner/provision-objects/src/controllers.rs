@@ -29,6 +29,8 @@ pub struct Surroundings<'s> {
     pub refusal: &'s dyn Fn(&ResourceId) -> Option<String>,
     /// Wait before the first failed pod of a Job is followed by another; doubled with each.
     pub retry: Duration,
+    /// Whether something measures load; where nothing does, autoscalers only keep their bounds, and say so.
+    pub measures_load: bool,
 }
 
 impl Objects {
@@ -119,7 +121,7 @@ impl Objects {
             ("", "Service") => self.run_service(id, stored),
             ("", "PersistentVolumeClaim") => self.run_claim(id, stored),
             ("", "Namespace") => self.run_namespace(id),
-            ("autoscaling", "HorizontalPodAutoscaler") => self.run_autoscaler(id, stored),
+            ("autoscaling", "HorizontalPodAutoscaler") => self.run_autoscaler(id, stored, around),
             ("policy", "PodDisruptionBudget") => self.run_budget(id, stored),
             ("apiextensions.k8s.io", "CustomResourceDefinition") => self.run_crd(id, stored),
             _ => {}
@@ -186,7 +188,7 @@ impl Objects {
     }
 
     /// Builds the reference by which `id` owns other objects.
-    pub(crate) fn reference_to(id: &ResourceId, stored: &Stored) -> Value {
+    pub fn reference_to(id: &ResourceId, stored: &Stored) -> Value {
         json!([{"apiVersion": stored.value["apiVersion"], "kind": id.kind.kind, "name": id.name, "uid": stored.uid(),
             "controller": true, "blockOwnerDeletion": true}])
     }

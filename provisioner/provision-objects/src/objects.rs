@@ -1,6 +1,7 @@
 //! Every object with its owners of fields, and what waits for the controllers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -105,6 +106,8 @@ pub struct Objects {
     /// When an object is to be looked at again though nothing changed.
     alarms: BTreeMap<ResourceId, Timestamp>,
     children: HashMap<String, BTreeSet<ResourceId>>,
+    /// Addresses of Services that the host decides.
+    pub(crate) reserved: BTreeMap<ResourceId, Ipv4Addr>,
 }
 
 impl Objects {
@@ -132,6 +135,7 @@ impl Objects {
             queue: BTreeSet::new(),
             alarms: BTreeMap::new(),
             children: HashMap::new(),
+            reserved: BTreeMap::new(),
         }
     }
 
@@ -152,6 +156,11 @@ impl Objects {
     /// Returns the time.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Decides the address of a Service that is made later and names none.
+    pub fn reserve(&mut self, service: &ResourceId, address: Ipv4Addr) {
+        self.reserved.insert(service.clone(), address);
     }
 
     /// Returns the greatest version given.
@@ -243,7 +252,7 @@ impl Objects {
     }
 
     /// Queues an object at a later time, or now if that is past.
-    pub(crate) fn look_again(&mut self, id: &ResourceId, at: Timestamp) {
+    pub fn look_again(&mut self, id: &ResourceId, at: Timestamp) {
         if at <= self.now {
             self.queue.insert(id.clone());
         } else {

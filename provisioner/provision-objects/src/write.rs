@@ -234,8 +234,8 @@ impl Objects {
         if defaults::needs_address(id, after) {
             let kind = GroupKind::new("", "Service");
             let taken: BTreeSet<&str> = self.range(&kind, None).filter_map(|(_, service)| service.text("/spec/clusterIP")).collect();
-            let free = self.settings.services.free(serial, |address| taken.contains(address.to_string().as_str()));
-            let Some(address) = free else {
+            let free = || self.settings.services.free(serial, |address| taken.contains(address.to_string().as_str()));
+            let Some(address) = self.reserved.get(id).copied().or_else(free) else {
                 let cause = validate::cause("spec.clusterIP", "FieldValueInvalid", "range is full");
                 return Err(validate::invalid(id, vec![cause]));
             };

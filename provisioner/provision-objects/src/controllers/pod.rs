@@ -19,6 +19,8 @@ pub struct PodState {
     pub ready: bool,
     /// Whether a node takes it; why not.
     pub scheduled: Result<(), String>,
+    /// Whether it is bound to its node with this; one that waits for something may not be yet.
+    pub binds: bool,
     /// Its address, once it is scheduled.
     pub address: String,
     /// `containerStatuses`.
@@ -48,6 +50,7 @@ impl PodState {
             initialized: true,
             ready,
             scheduled: Ok(()),
+            binds: true,
             address: String::new(),
             containers,
             init_containers: Vec::new(),
@@ -86,7 +89,7 @@ impl Objects {
     /// Keeps what the host says of a pod; one on a node is bound to it.
     pub fn report_pod(&mut self, id: &ResourceId, state: &PodState) {
         let Some(stored) = self.objects.get(id) else { return };
-        if state.scheduled.is_ok() && stored.text("/spec/nodeName").is_none() {
+        if state.scheduled.is_ok() && state.binds && stored.text("/spec/nodeName").is_none() {
             self.control(id, None, |pod| pod["spec"]["nodeName"] = Value::from("node-1"));
         }
         let now = self.stamp();
@@ -98,8 +101,10 @@ impl Objects {
             if state.scheduled.is_ok() {
                 status["startTime"] = Value::from(started);
                 status["hostIP"] = Value::from("192.0.2.1");
-                status["podIP"] = Value::from(state.address.as_str());
-                status["podIPs"] = json!([{"ip": state.address}]);
+                if !state.address.is_empty() {
+                    status["podIP"] = Value::from(state.address.as_str());
+                    status["podIPs"] = json!([{"ip": state.address}]);
+                }
                 status["containerStatuses"] = Value::from(state.containers.clone());
                 if !state.init_containers.is_empty() {
                     status["initContainerStatuses"] = Value::from(state.init_containers.clone());

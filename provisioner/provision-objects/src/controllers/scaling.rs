@@ -3,12 +3,12 @@
 use provision_model::{GroupKind, ResourceId};
 use serde_json::{Value, json};
 
-use super::{conditions, is_true, selects};
+use super::{Surroundings, conditions, is_true, selects};
 use crate::objects::{Objects, Stored};
 
 impl Objects {
     /// Moves one autoscaler on: it keeps its target within the bounds and otherwise as it is.
-    pub(crate) fn run_autoscaler(&mut self, id: &ResourceId, stored: &Stored) {
+    pub(crate) fn run_autoscaler(&mut self, id: &ResourceId, stored: &Stored, around: &Surroundings<'_>) {
         let namespace = id.namespace.as_deref().unwrap_or_default();
         let reference = &stored.value["spec"]["scaleTargetRef"];
         let group = reference["apiVersion"].as_str().and_then(|version| version.rsplit_once('/')).map_or("", |(group, _)| group);
@@ -28,10 +28,20 @@ impl Objects {
         if wanted != current {
             self.control(&target, Some("scale"), |target| target["spec"]["replicas"] = Value::from(wanted));
         }
+        let active = if around.measures_load {
+            ("ScalingActive", "True", "ValidMetricFound", "the HPA was able to successfully calculate a replica count")
+        } else {
+            (
+                "ScalingActive",
+                "False",
+                "NotEnforced",
+                "not enforced locally: nothing measures load, the replicas only stay within the bounds",
+            )
+        };
         self.control(id, Some("status"), |scaler| {
             scaler["status"] = json!({"currentReplicas": wanted, "desiredReplicas": wanted, "conditions": conditions(scaler, &now, &[
                 ("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size"),
-                ("ScalingActive", "True", "ValidMetricFound", "the HPA was able to successfully calculate a replica count"),
+                active,
                 ("ScalingLimited", "False", "DesiredWithinRange", "the desired count is within the acceptable range"),
             ])});
         });

@@ -83,7 +83,7 @@ impl State {
         }
         let requests = &self.requests;
         let refusal = |pod: &ResourceId| refusal_of(requests, pod);
-        let around = Surroundings { overdue: &self.scripts.overdue, refusal: &refusal, retry: Duration::ZERO };
+        let around = Surroundings { overdue: &self.scripts.overdue, refusal: &refusal, retry: Duration::ZERO, measures_load: true };
         self.objects.step(id, &stored, &around);
     }
 
