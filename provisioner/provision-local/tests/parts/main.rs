@@ -1,3 +1,0 @@
-//! Programs that stand in for real ones in the tests of this crate.
-
-fn main() {}
