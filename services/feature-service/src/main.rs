@@ -1,56 +1,90 @@
-//! feature-service: takes features and keeps their states; ready when its database answers with the tables it needs.
+//! feature-service: takes features, keeps their states and brings their events to the event bus; ready when its database answers with the
+//! tables it needs.
 
+mod artifacts;
+mod config;
+mod failure;
+mod figures;
+mod intake;
 mod migrate;
+mod news;
+mod publish;
+mod request;
+mod service;
+mod watch;
 
 use std::process::ExitCode;
 
-use service_kit::variables::{
-    DATABASE_POOL_SIZE, DATABASE_URL, EVENT_BUS_BROKERS, EVENT_BUS_PARTITION_COUNT, EVENT_BUS_TOPIC_PREFIX, SECONDS, SECRET,
-};
-use service_kit::{App, BoxError, Check, Database, DatabaseUrl, Lifecycle, Program, Secret, Settings, Variable};
+use feature_store::{Keys, Store};
+use service_bus::BusSettings;
+use service_kit::{App, BoxError, Check, Database, Lifecycle, Program, Secret, Task};
+use sqlx::PgPool;
+use thiserror::Error;
 
-use migrate::Limits;
+use artifacts::Signer;
+use config::Config;
+use intake::Intake;
+use news::News;
+use publish::{KafkaBus, Publisher};
+use service::Service;
+use watch::Watch;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const ABOUT: &str = "takes features and keeps their states";
 
-const CONNECT_TIMEOUT: Variable<std::time::Duration> =
-    Variable::new("MIGRATE_CONNECT_TIMEOUT_SECONDS", &SECONDS, "how long `--migrate` waits for the database to answer").or("60");
-const LOCK_TIMEOUT: Variable<std::time::Duration> =
-    Variable::new("MIGRATE_LOCK_TIMEOUT_SECONDS", &SECONDS, "how long `--migrate` waits for another one to end").or("120");
-const ENCRYPTION_KEY: Variable<Secret<String>> =
-    Variable::new("DEK_ACTIVE_ENCRYPTION_TOKEN", &SECRET, "key that instructions are encrypted with").secret();
-const LOOKUP_KEY: Variable<Secret<String>> = Variable::new("DEK_LOOKUP_TOKEN", &SECRET, "key that instructions are looked up by").secret();
-
-struct Config {
-    database: DatabaseUrl,
-    pool_size: u32,
-    limits: Limits,
+/// Why the service does not start.
+#[derive(Debug, Error)]
+#[error("{variable} is not usable")]
+struct TokenError {
+    variable: &'static str,
+    #[source]
+    source: Option<feature_store::KeyError>,
 }
 
-fn read(settings: &mut Settings) -> Config {
-    let config = Config {
-        database: settings.required(&DATABASE_URL),
-        pool_size: settings.required(&DATABASE_POOL_SIZE),
-        limits: Limits { connect: settings.required(&CONNECT_TIMEOUT), lock: settings.required(&LOCK_TIMEOUT) },
-    };
-    // Read for their mistakes: the service must not start with a configuration that its first feature would trip over.
-    settings.optional(&EVENT_BUS_BROKERS);
-    settings.required(&EVENT_BUS_TOPIC_PREFIX);
-    settings.required(&EVENT_BUS_PARTITION_COUNT);
-    settings.optional(&ENCRYPTION_KEY);
-    settings.optional(&LOOKUP_KEY);
-    config
-}
-
-async fn start(_lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
     let database = Database::new(config.database, config.pool_size, NAME);
-    let pool = database.pool().clone();
-    let schema = Check::new("schema", move || {
+    let store = Store::new(database.pool().clone(), keys(&config.tokens)?);
+    let news = News::new(store.clone());
+    let (intake, intake_task) = Intake::new(store.clone());
+    let mut tasks = vec![
+        intake_task,
+        Task::new("news", news.clone().listen(lifecycle.clone())),
+        Task::new("stuck features", figures::count_stuck(store.clone(), lifecycle.clone())),
+    ];
+    match config.brokers {
+        Some(brokers) => {
+            let bus = KafkaBus {
+                publisher: service_bus::Publisher::new(BusSettings::new(brokers, NAME)),
+                topic: service_bus::event_topic(&config.topic_prefix),
+            };
+            let publisher = Publisher { store: store.clone(), bus, wake: news.wake() };
+            tasks.push(Task::new("publisher", publisher.run(lifecycle.clone())));
+        }
+        None => tracing::warn!("EVENT_BUS_BROKERS is not set: events stay in the outbox"),
+    }
+    let watch = Watch { store: store.clone(), news, lifecycle, heartbeat: config.heartbeat };
+    let routes = service::routes(Service { store, intake, signer: Signer::new(config.store), urls: config.urls, watch });
+    let checks = vec![database.check(), schema_check(database.pool().clone())];
+    Ok(App { routes, checks, tasks })
+}
+
+fn keys((encryption, lookup): &(Option<Secret<String>>, Option<Secret<String>>)) -> Result<Keys, TokenError> {
+    let (variable, source) = match (encryption, lookup) {
+        (None, _) => ("DEK_ACTIVE_ENCRYPTION_TOKEN", None),
+        (_, None) => ("DEK_LOOKUP_TOKEN", None),
+        (Some(encryption), Some(lookup)) => match Keys::from_tokens(encryption.expose(), lookup.expose()) {
+            Ok(keys) => return Ok(keys),
+            Err(error) => ("a DEK token", Some(error)),
+        },
+    };
+    Err(TokenError { variable, source })
+}
+
+fn schema_check(pool: PgPool) -> Check {
+    Check::new("schema", move || {
         let pool = pool.clone();
         async move { migrate::is_current(&pool).await }
-    });
-    Ok(App { checks: vec![database.check(), schema], ..App::default() })
+    })
 }
 
 async fn migrate(config: Config) -> Result<(), BoxError> {
@@ -58,7 +92,7 @@ async fn migrate(config: Config) -> Result<(), BoxError> {
 }
 
 fn main() -> ExitCode {
-    Program::new(NAME, env!("CARGO_PKG_VERSION"), ABOUT, read)
+    Program::new(NAME, env!("CARGO_PKG_VERSION"), ABOUT, config::read)
         .command("--migrate", "bring the database schema up to date, then exit", migrate)
         .run(start)
 }

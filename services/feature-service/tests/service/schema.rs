@@ -1,21 +1,8 @@
-//! The feature service against a real PostgreSQL: readiness, migrations, secrets.
-
-#![cfg(test)]
+//! Readiness, migrations, and that the database's password is never shown.
 
 use service_testing::{Answer, PASSWORD, Postgres, Service, check_refused, eventually, get};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_feature-service");
-
-fn start(arguments: &[&str], url: &str) -> Service {
-    let limits = [("MIGRATE_CONNECT_TIMEOUT_SECONDS", "15"), ("MIGRATE_LOCK_TIMEOUT_SECONDS", "15")];
-    Service::start(PROGRAM, arguments, &[&limits[..], &[("DATABASE_URL", url)]].concat()).unwrap()
-}
-
-fn migrate(url: &str) -> (Option<i32>, String) {
-    let mut service = start(&["--migrate"], url);
-    let code = service.wait().unwrap().code();
-    (code, service.log())
-}
+use crate::world::{PROGRAM, TOKENS, migrate, start};
 
 /// Counts the migrations that there are.
 fn migrations() -> usize {
@@ -174,4 +161,17 @@ fn a_missing_or_malformed_url_is_named_and_not_shown() {
             assert!(log.contains(expected) && !log.contains("canary"), "{log}");
         }
     }
+}
+
+#[test]
+fn keys_that_are_none_are_named_and_not_shown() {
+    let url = "postgres://u@127.0.0.1:1/x";
+    for (variable, token) in [(TOKENS[0].0, "canary-7fd1!"), (TOKENS[1].0, "Y2FuYXJ5LTdmZDEvc2VjcmV0")] {
+        let log = check_refused(PROGRAM, &[], &[("DATABASE_URL", url), (variable, token)]).unwrap();
+        assert!(log.contains(&format!("{variable} is set but malformed: expected 32 bytes in base64")), "{log}");
+        assert!(!log.contains(token), "{log}");
+    }
+    let mut service = Service::start(PROGRAM, &[], &[("DATABASE_URL", url), TOKENS[0]]).unwrap();
+    assert_eq!(service.wait().unwrap().code(), Some(1));
+    assert!(service.log().contains("DEK_LOOKUP_TOKEN is not"), "{}", service.log());
 }

@@ -1,0 +1,45 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use service_testing::eventually;
+
+use crate::world::{Platform, REPOSITORY};
+
+const CLIENTS: usize = 64;
+const FEATURES: usize = 5000;
+
+/// Prints its figures (`--nocapture`): they depend on the machine and the build, and are judged elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_features_at_once_are_all_taken_and_soon_published() {
+    let platform = Platform::start();
+    let service = Arc::new(platform.service(&[("LOG_LEVEL", "warn")]));
+    let taken = Arc::new(AtomicUsize::new(0));
+    let request = json!({"repository_url": REPOSITORY, "instruction": "make it blue"}).to_string();
+    let started = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (service, taken, request) = (Arc::clone(&service), Arc::clone(&taken), request.clone());
+            tokio::spawn(async move {
+                while taken.fetch_add(1, Ordering::Relaxed) < FEATURES {
+                    let response = service.send("Create", request.clone(), &[]).await.unwrap();
+                    assert_eq!(response.status().as_u16(), 200);
+                    response.bytes().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    let loaded = started.elapsed();
+    let unpublished = || platform.postgres.query("SELECT count(*) FROM execution_events WHERE published_at IS NULL").unwrap();
+    let left = unpublished();
+    eventually("the outbox is empty", || (unpublished() == "0").then_some(())).unwrap();
+    let drained = started.elapsed().saturating_sub(loaded);
+    let rate = u32::try_from(FEATURES).map(f64::from).unwrap() / loaded.as_secs_f64();
+    println!("{rate:.0} Create/s; {left} events left, published {} ms later", drained.as_millis());
+    assert_eq!(platform.postgres.query("SELECT count(*) FROM feature_executions").unwrap(), FEATURES.to_string());
+    assert!(drained < Duration::from_secs(10), "{drained:?}");
+}
