@@ -119,8 +119,10 @@ mod tests {
 
     #[test]
     fn a_program_is_found_or_the_place_is_named() {
-        let catalogue: Catalogue =
-            [("shell", "/bin/sh"), ("gone", "/nowhere/gone"), ("text", "/etc/passwd")].map(|(name, path)| (name.to_owned(), path.into())).into_iter().collect();
+        let catalogue: Catalogue = [("shell", "/bin/sh"), ("gone", "/nowhere/gone"), ("text", "/etc/passwd")]
+            .map(|(name, path)| (name.to_owned(), path.into()))
+            .into_iter()
+            .collect();
         let said = |image: &str| catalogue.program(image).map_err(|error| error.to_string());
         assert_eq!(said("example.com/shell:1"), Ok(PathBuf::from("/bin/sh")));
         assert_eq!(said("gone"), Err("program not found: /nowhere/gone".to_owned()));

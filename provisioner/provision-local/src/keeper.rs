@@ -20,7 +20,10 @@ use thiserror::Error;
 pub(crate) use self::check::{CheckAnswer, CheckRequest};
 pub(crate) use self::log::tail;
 pub(crate) use self::pid::ProcessRef;
-pub(crate) use self::record::{ExitRecord, HealthRecord, Identity, KeeperRecord, LaunchSpec, LogLimits, RunFolder, RunSpec, StopRequest, now, read as read_record, write as write_record};
+pub(crate) use self::record::{
+    ExitRecord, HealthRecord, Identity, KeeperRecord, LaunchSpec, LogLimits, RunFolder, RunSpec, StopRequest, now, read as read_record,
+    write as write_record,
+};
 pub(crate) use self::sweep::end_remains;
 
 /// Variable by which everything that a run started is found again when its keeper was killed.

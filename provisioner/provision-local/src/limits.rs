@@ -93,6 +93,13 @@ impl Limiter {
         }
     }
 
+    /// Removes our place among the control groups if nothing is in it.
+    pub(crate) fn leave(&self) {
+        if let Some(hierarchy) = &self.0 {
+            hierarchy.leave();
+        }
+    }
+
     /// Removes the groups below the relative path, as far as they are empty.
     pub(crate) fn remove(&self, path: &Path) {
         if let Some(hierarchy) = &self.0 {

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval_at, Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 pub(crate) use self::beside::Beside;
 use self::counter::Counter;
@@ -73,7 +73,12 @@ pub(crate) enum Verdict<'v> {
 /// Asks a running container until it must be ended, and returns which probe says so.
 ///
 /// `known` is what is known of this run already; `heard` is told all news, the beginning included.
-pub(crate) async fn watch_probes(container: &WantedContainer, asker: &Asker, known: HealthRecord, heard: &(dyn Fn(Verdict<'_>) + Sync)) -> &'static str {
+pub(crate) async fn watch_probes(
+    container: &WantedContainer,
+    asker: &Asker,
+    known: HealthRecord,
+    heard: &(dyn Fn(Verdict<'_>) + Sync),
+) -> &'static str {
     let bad = |probe: &'static str| move |message: &str| heard(Verdict::Bad { probe, message });
     let mut health = known;
     if let Some(probe) = container.startup.as_ref().filter(|_| !known.started) {

@@ -196,7 +196,12 @@ impl LocalKubelet {
             }
             match pods.known.get(&pod.uid) {
                 Some((sender, _)) => {
-                    sender.send_if_modified(|known| *known != pod && { *known = pod; true });
+                    sender.send_if_modified(|known| {
+                        *known != pod && {
+                            *known = pod;
+                            true
+                        }
+                    });
                 }
                 None => {
                     let uid = pod.uid.clone();
@@ -254,12 +259,15 @@ impl Drop for LocalKubelet {
         for task in pods.known.values().map(|(_, task)| task).chain(&pods.retiring) {
             task.abort();
         }
+        self.shared.limiter.leave();
     }
 }
 
 /// Tells whether a text is one part of a path.
 fn is_plain(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with('.') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    !text.is_empty()
+        && !text.starts_with('.')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 /// Makes the folders of the state and takes the lock.

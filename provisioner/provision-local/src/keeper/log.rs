@@ -147,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn a_program_does_not_hang_on_a_log_that_can_not_be_written() {
+        let text = lines(0, 20_000);
+        let mut source = text.as_bytes();
+        collect(&mut source, Path::new("/nowhere/log"), LogLimits { bytes: 100, files: 1 });
+        assert!(source.is_empty(), "everything was read");
+    }
+
+    #[test]
     fn no_bytes_are_lost_below_the_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
+use super::RUN_VARIABLE;
 use super::guard::reap;
 use super::pid::{self, ProcessRef};
 use super::record::{KeeperRecord, RunSpec};
-use super::RUN_VARIABLE;
 use crate::limits::Groups;
 
 const PAUSE: Duration = Duration::from_millis(2);

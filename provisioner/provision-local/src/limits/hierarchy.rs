@@ -45,7 +45,8 @@ impl Hierarchy {
         let own = mount.join(own_group(own, str::is_empty)?.trim_start_matches('/'));
         own.ancestors().take_while(|folder| folder.starts_with(&mount)).find_map(|parent| {
             let shared = fs::read_to_string(parent.join("cgroup.subtree_control")).ok()?;
-            let controllers: Vec<_> = CONTROLLERS.into_iter().filter(|wanted| shared.split_whitespace().any(|one| one == *wanted)).collect();
+            let controllers: Vec<_> =
+                CONTROLLERS.into_iter().filter(|wanted| shared.split_whitespace().any(|one| one == *wanted)).collect();
             let root = parent.join(name);
             // Processes may only move where we may also write to the group above both.
             let movable = rustix::fs::access(parent.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok();
@@ -94,14 +95,25 @@ impl Hierarchy {
         }
     }
 
-    /// Removes what is empty at and below a relative path, and our own folders when they are.
+    /// Removes what is empty at and below a relative path.
     pub(super) fn remove(&self, path: &Path) {
-        let roots: Vec<&PathBuf> = match self {
+        for root in self.roots() {
+            remove_tree(&root.join(path));
+        }
+    }
+
+    /// Removes our own folders if nothing is in them.
+    pub(super) fn leave(&self) {
+        for root in self.roots() {
+            // One with groups in it stays.
+            drop(fs::remove_dir(root));
+        }
+    }
+
+    fn roots(&self) -> Vec<&PathBuf> {
+        match self {
             Self::Two { root, .. } => vec![root],
             Self::One(all) => all.iter().map(|(_, root)| root).collect(),
-        };
-        for root in roots {
-            remove_tree(&root.join(path));
         }
     }
 }
@@ -110,6 +122,8 @@ impl Hierarchy {
 fn share_down(root: &Path, folder: &Path, controllers: &[&str]) -> io::Result<()> {
     let shared: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
     let mut path = root.to_owned();
+    // An earlier supervisor may have removed it when it was empty.
+    make(&path);
     for part in folder.strip_prefix(root).map_err(io::Error::other)?.components() {
         write(&path.join("cgroup.subtree_control"), &shared.join(" "))?;
         path.push(part);
@@ -132,7 +146,9 @@ fn settings_two(controller: &str, limits: Limits, processes: u64) -> Vec<(&'stat
 
 fn settings_one(controller: &str, limits: Limits, processes: u64) -> Vec<(&'static str, String)> {
     match (controller, limits.memory, limits.cpu) {
-        ("memory", Some(bytes), _) => vec![("memory.limit_in_bytes", bytes.to_string()), ("memory.memsw.limit_in_bytes", bytes.to_string())],
+        ("memory", Some(bytes), _) => {
+            vec![("memory.limit_in_bytes", bytes.to_string()), ("memory.memsw.limit_in_bytes", bytes.to_string())]
+        }
         ("cpu", _, Some(thousandths)) => {
             vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", quota(thousandths).to_string())]
         }

@@ -85,7 +85,10 @@ impl Host {
 fn is_label(label: &str) -> bool {
     let alphanumeric = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = label.as_bytes();
-    bytes.len() <= 63 && alphanumeric(bytes.first()) && alphanumeric(bytes.last()) && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    bytes.len() <= 63
+        && alphanumeric(bytes.first())
+        && alphanumeric(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 /// How sure it is that a token is a host name.
@@ -130,7 +133,8 @@ fn standing(text: &str, token: &std::ops::Range<usize>, names_host: bool) -> Opt
     }
     let has_port = after.strip_prefix(':').is_some_and(|port| {
         let digits = port.bytes().take_while(u8::is_ascii_digit).count();
-        (1..=5).contains(&digits) && (port[digits..].is_empty() || port[digits..].starts_with(|next| is_border(next) || matches!(next, '/' | '?')))
+        (1..=5).contains(&digits)
+            && (port[digits..].is_empty() || port[digits..].starts_with(|next| is_border(next) || matches!(next, '/' | '?')))
     });
     let is_whole = before.is_empty() && after.is_empty();
     if has_port || (names_host && is_whole) || before.ends_with("host=") {

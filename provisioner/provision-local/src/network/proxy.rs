@@ -70,7 +70,12 @@ impl Services {
         ports.retain(|key, _| wanted.contains_key(key));
         for (key, targets) in wanted {
             match ports.get(&key) {
-                Some(port) => drop(port.targets.send_if_modified(|old| *old != targets && { *old = targets; true })),
+                Some(port) => drop(port.targets.send_if_modified(|old| {
+                    *old != targets && {
+                        *old = targets;
+                        true
+                    }
+                })),
                 None => {
                     let port = self.open(&key, targets);
                     ports.insert(key, port);
@@ -195,7 +200,10 @@ async fn pass(mut client: TcpStream, targets: Targets, turn: usize) {
 }
 
 fn is_exhausted(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(nix::errno::Errno::from_raw), Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE | nix::errno::Errno::ENOBUFS | nix::errno::Errno::ENOMEM))
+    matches!(
+        error.raw_os_error().map(nix::errno::Errno::from_raw),
+        Some(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE | nix::errno::Errno::ENOBUFS | nix::errno::Errno::ENOMEM)
+    )
 }
 
 pub(super) fn refusal(address: SocketAddrV4, error: &io::Error) -> String {

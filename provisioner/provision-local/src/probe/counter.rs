@@ -13,7 +13,14 @@ pub(super) struct Counter {
 impl Counter {
     /// Counts for a probe whose verdict so far is given; none: there is none yet.
     pub(super) fn new(probe: &Probe, verdict: Option<bool>) -> Self {
-        Self { success: probe.success_threshold.max(1), failure: probe.failure_threshold.max(1), verdict, last: false, row: 0, is_first: true }
+        Self {
+            success: probe.success_threshold.max(1),
+            failure: probe.failure_threshold.max(1),
+            verdict,
+            last: false,
+            row: 0,
+            is_first: true,
+        }
     }
 
     /// Tells whether no question was asked yet; afterwards one counts as asked.

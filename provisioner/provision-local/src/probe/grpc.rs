@@ -14,9 +14,10 @@ pub(super) async fn check(address: SocketAddrV4, service: &str, limit: Duration)
     let ask = async {
         let channel = endpoint.connect().await.map_err(|_| failed())?;
         let request = HealthCheckRequest { service: service.to_owned() };
-        let answer = HealthClient::new(channel).check(request).await.map_err(|status| {
-            format!("error: health rpc probe failed: {}: {}", status.code(), status.message())
-        })?;
+        let answer = HealthClient::new(channel)
+            .check(request)
+            .await
+            .map_err(|status| format!("error: health rpc probe failed: {}: {}", status.code(), status.message()))?;
         match answer.into_inner().status() {
             ServingStatus::Serving => Ok(()),
             other => Err(format!("service unhealthy (responded with \"{}\")", other.as_str_name())),

@@ -104,9 +104,7 @@ impl Container<'_> {
     pub(super) async fn keep(&self, found: Option<Latest>) -> Option<ExitRecord> {
         let (mut progress, mut run) = match found {
             None => (Progress::default(), None),
-            Some(Latest { number, ends, previous, state: Found::Running(run) }) => {
-                (Progress { number, ends, last: previous }, Some(*run))
-            }
+            Some(Latest { number, ends, previous, state: Found::Running(run) }) => (Progress { number, ends, last: previous }, Some(*run)),
             Some(Latest { number, ends, state: Found::Ended(exit), .. }) => {
                 let mut progress = Progress { number, ends, last: None };
                 if !self.goes_on_after(&mut progress, exit).await {
@@ -263,7 +261,9 @@ impl Container<'_> {
         let (uid, own) = (self.spec.run_as_user, Uid::effective());
         if !own.is_root() {
             if let Some(wanted) = uid.filter(|uid| *uid != own.as_raw()) {
-                self.context.shared.notice(&format!("runAsUser {wanted} is not enforced: everything runs as user {own}, as we are not root"));
+                self.context
+                    .shared
+                    .notice(&format!("runAsUser {wanted} is not enforced: everything runs as user {own}, as we are not root"));
             }
             return None;
         }
@@ -326,7 +326,7 @@ impl Container<'_> {
             Verdict::Health(health) => {
                 run.note_health(health);
                 self.context.board.change(self.name(), |report| {
-                            report.ready = health.ready && self.kind == Kind::Main;
+                    report.ready = health.ready && self.kind == Kind::Main;
                 });
             }
             Verdict::Bad { probe, message } => {

@@ -85,7 +85,8 @@ impl Run {
         let folder = RunFolder::new(folder);
         make_folder(folder.path()).map_err(failed("its folder can't be made"))?;
         folder.write_spec(&spec)?;
-        let diary = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.diary()).map_err(failed("its log can't be made"))?;
+        let diary =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(folder.diary()).map_err(failed("its log can't be made"))?;
         let mut child = Command::new(&command.program)
             .args(&command.arguments)
             .arg("run")

@@ -97,7 +97,13 @@ impl Owner {
         let closed = folder.ancestors().skip(1).find(|above| {
             let data = fs::metadata(above);
             data.is_ok_and(|data| {
-                let needed = if data.uid() == user { 0o100 } else if self.group == Some(data.gid()) { 0o010 } else { 0o001 };
+                let needed = if data.uid() == user {
+                    0o100
+                } else if self.group == Some(data.gid()) {
+                    0o010
+                } else {
+                    0o001
+                };
                 data.permissions().mode() & needed == 0
             })
         });

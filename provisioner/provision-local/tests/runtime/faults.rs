@@ -6,7 +6,8 @@ use super::world::{World, script};
 #[tokio::test]
 async fn a_program_that_fills_its_log_fills_no_disk() {
     let mut world = World::new();
-    let text = "i=0; while test $i -lt 40000; do echo \"line $i of a log that is far too long\"; i=$((i+1)); done; echo done; exec sleep 600";
+    let text =
+        "i=0; while test $i -lt 40000; do echo \"line $i of a log that is far too long\"; i=$((i+1)); done; echo done; exec sleep 600";
     let pod = world.pod(vec![script(text)]);
     let uid = pod.uid.clone();
     world.want(pod).await;
@@ -30,7 +31,9 @@ async fn a_log_without_lines_and_one_of_a_pod_that_is_not_there() {
     world.running(&uid).await;
     use provision_local::Kubelet as _;
     assert!(world.kubelet().logs(&uid, "app", false, 10).await.unwrap().is_empty());
-    for (pod, container, previous) in [(uid.as_str(), "app", true), (uid.as_str(), "other", false), ("no-pod", "app", false), ("..", "app", false)] {
+    for (pod, container, previous) in
+        [(uid.as_str(), "app", true), (uid.as_str(), "other", false), ("no-pod", "app", false), ("..", "app", false)]
+    {
         let refused = world.kubelet().logs(pod, container, previous, 10).await;
         assert!(matches!(refused, Err(provision_local::KubeletError::NoLog { .. })), "{pod} {container} {previous}");
     }

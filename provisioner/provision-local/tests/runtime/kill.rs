@@ -15,6 +15,7 @@ async fn nothing_starts_again_because_the_supervisor_did() {
     world.want(pod).await;
     let before = world.running(&uid).await;
     let (keeper, program) = (world.keeper(&uid), world.program(&uid));
+    eventually("it wrote", || read(&runs) == "run").await;
     world.restart_supervisor().await;
     world.until("it is told again", |world| world.pods.get(&uid).map(drop)).await;
     let after = world.container(&uid, "app").unwrap();

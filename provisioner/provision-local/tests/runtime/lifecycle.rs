@@ -27,7 +27,9 @@ async fn a_program_runs_with_its_variables_and_nothing_else() {
 
 #[tokio::test]
 async fn exit_codes_and_signals_are_told() {
-    for (text, code, reason) in [("exit 0", 0, "Completed"), ("exit 3", 3, "Error"), ("kill -KILL $$", 137, "Error"), ("kill -SEGV $$", 139, "Error")] {
+    for (text, code, reason) in
+        [("exit 0", 0, "Completed"), ("exit 3", 3, "Error"), ("kill -KILL $$", 137, "Error"), ("kill -SEGV $$", 139, "Error")]
+    {
         let mut world = World::new();
         let mut pod = world.pod(vec![script(text)]);
         pod.restart = Restart::Never;
@@ -90,7 +92,9 @@ async fn init_containers_run_one_after_the_other_before_the_others() {
     world.ready(&uid).await;
     super::world::eventually("all wrote", || super::world::read(&file) == "one\ntwo\napp").await;
     let report = &world.pods[&uid];
-    assert!(report.init_containers.iter().all(|one| one.ready && matches!(&one.state, ContainerState::Ended(end) if end.reason == "Completed")));
+    assert!(
+        report.init_containers.iter().all(|one| one.ready && matches!(&one.state, ContainerState::Ended(end) if end.reason == "Completed"))
+    );
     world.end().await;
 }
 
@@ -103,13 +107,15 @@ async fn a_failed_init_container_keeps_the_others_waiting() {
     (pod.init_containers, pod.restart) = (vec![first], Restart::Never);
     let uid = pod.uid.clone();
     world.want(pod).await;
-    world
+    let code = world
         .until("the init container has ended", |world| match &world.container(&uid, "first")?.state {
-            ContainerState::Ended(ended) => Some(assert_eq!(ended.exit_code, 9)),
+            ContainerState::Ended(ended) => Some(ended.exit_code),
             _ => None,
         })
         .await;
-    let waits = matches!(&world.container(&uid, "app").unwrap().state, ContainerState::Waiting { reason, .. } if reason == "PodInitializing");
+    assert_eq!(code, 9);
+    let waits =
+        matches!(&world.container(&uid, "app").unwrap().state, ContainerState::Waiting { reason, .. } if reason == "PodInitializing");
     assert!(waits);
     world.end().await;
 }

@@ -66,7 +66,8 @@ async fn a_limit_of_cpu_slows_a_program_down() {
     world.running(&uid).await;
     let throttled = |pid: i32| {
         let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let own = groups.lines().find_map(|line| line.split_once(":cpu:").or_else(|| line.split_once("::"))).map(|(_, path)| path.to_owned());
+        let own =
+            groups.lines().find_map(|line| line.split_once(":cpu:").or_else(|| line.split_once("::"))).map(|(_, path)| path.to_owned());
         let stat = std::fs::read_to_string(format!("/sys/fs/cgroup/cpu{}/cpu.stat", own.clone().unwrap_or_default()))
             .or_else(|_| std::fs::read_to_string(format!("/sys/fs/cgroup{}/cpu.stat", own.unwrap_or_default())));
         stat.unwrap_or_default().lines().any(|line| line.strip_prefix("nr_throttled ").is_some_and(|count| count != "0"))

@@ -153,7 +153,8 @@ async fn readiness_outlives_the_supervisor() {
     world.want(pod.clone()).await;
     world.ready(&uid).await;
     for known in &mut world.wanted.pods {
-        known.containers[0].readiness = Some(Probe { initial_delay: Duration::from_secs(3600), period: Duration::from_secs(3600), ..probe("ready") });
+        known.containers[0].readiness =
+            Some(Probe { initial_delay: Duration::from_secs(3600), period: Duration::from_secs(3600), ..probe("ready") });
     }
     world.restart_supervisor().await;
     let first = world.until("it is told", |world| world.container(&uid, "app").cloned()).await;

@@ -90,7 +90,8 @@ async fn many_connections_at_the_same_time_are_all_answered() {
     while !answers(at).await {}
     let text = "x".repeat(100_000);
     let all = (0..300).map(|_| ask(at, &text));
-    let good = futures::future::join_all(all).await.into_iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.ends_with(&text)));
+    let good =
+        futures::future::join_all(all).await.into_iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.ends_with(&text)));
     assert_eq!(good.count(), 300);
     world.end().await;
 }

@@ -67,7 +67,12 @@ async fn root_gives_its_rights_up() {
     } else {
         assert_eq!(log[0], own.to_string());
         assert_eq!(log[3], "value");
-        assert!(world.kubelet().notices().contains(&format!("runAsUser 65532 is not enforced: everything runs as user {own}, as we are not root")));
+        assert!(
+            world
+                .kubelet()
+                .notices()
+                .contains(&format!("runAsUser 65532 is not enforced: everything runs as user {own}, as we are not root"))
+        );
     }
     assert_eq!(log.last().unwrap(), "NoNewPrivs:\t1");
     world.end().await;
@@ -82,13 +87,17 @@ async fn a_program_in_a_closed_folder_runs_under_its_user() {
     fs::set_permissions(closed.join("sleep"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     let mut app = script("600");
-    (app.command, app.args, app.run_as_user) = (vec![closed.join("sleep").to_string_lossy().into_owned()], vec!["600".to_owned()], Some(65532));
+    (app.command, app.args, app.run_as_user) =
+        (vec![closed.join("sleep").to_string_lossy().into_owned()], vec!["600".to_owned()], Some(65532));
     let pod = world.pod(vec![app]);
     let uid = pod.uid.clone();
     world.want(pod).await;
     world.ready(&uid).await;
     let program = world.program(&uid);
-    super::world::eventually("it is the program", || super::world::read(format!("/proc/{program}/cmdline").as_ref()).contains("/closed/sleep")).await;
+    super::world::eventually("it is the program", || {
+        super::world::read(format!("/proc/{program}/cmdline").as_ref()).contains("/closed/sleep")
+    })
+    .await;
     assert_eq!(world.container(&uid, "app").unwrap().restarts, 0);
     world.end().await;
 }
@@ -98,7 +107,8 @@ async fn a_state_folder_that_the_user_can_not_reach_is_named() {
     let mut world = World::new();
     fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let mut app = script("true");
-    (app.run_as_user, app.mounts) = (Some(65532), vec![Mount { volume: "data".to_owned(), path: "/data".into(), sub_path: None, read_only: false }]);
+    (app.run_as_user, app.mounts) =
+        (Some(65532), vec![Mount { volume: "data".to_owned(), path: "/data".into(), sub_path: None, read_only: false }]);
     let mut pod = world.pod(vec![app]);
     pod.restart = Restart::Never;
     pod.volumes = vec![Volume { name: "data".to_owned(), source: VolumeSource::Empty { limit: None } }];

@@ -38,7 +38,8 @@ async fn a_claim_outlives_its_pods_and_another_folder_does_not() {
         app.mounts = vec![mount("data", "/var/data"), mount("tmp", "/tmp")];
         app.env = [("DATA", "/var/data"), ("TMP", "/tmp")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let mut pod = world.pod(vec![app]);
-        pod.volumes = vec![volume("data", VolumeSource::Claim { name: "data-app-0".to_owned() }), volume("tmp", VolumeSource::Empty { limit: None })];
+        pod.volumes =
+            vec![volume("data", VolumeSource::Claim { name: "data-app-0".to_owned() }), volume("tmp", VolumeSource::Empty { limit: None })];
         assert_eq!(output(&mut world, pod).await, expected);
     }
     assert!(world.settings.state.join("volumes/test/data-app-0/x").exists());

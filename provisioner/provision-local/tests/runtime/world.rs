@@ -171,8 +171,10 @@ impl World {
     }
 
     pub(crate) async fn running(&mut self, uid: &str) -> ContainerReport {
-        self.until("it runs", |world| world.container(uid, "app").filter(|one| matches!(one.state, ContainerState::Running { .. })).cloned())
-            .await
+        self.until("it runs", |world| {
+            world.container(uid, "app").filter(|one| matches!(one.state, ContainerState::Running { .. })).cloned()
+        })
+        .await
     }
 
     pub(crate) async fn ready(&mut self, uid: &str) {
@@ -248,6 +250,7 @@ impl World {
         if self.kubelet.is_none() {
             self.restart_supervisor().await;
         }
+        let groups = self.groups();
         let left: Vec<String> = self.wanted.pods.iter().map(|pod| pod.uid.clone()).filter(|uid| !self.gone.contains(uid)).collect();
         for pod in &mut self.wanted.pods {
             (pod.stopping, pod.grace) = (true, Duration::ZERO);
@@ -257,16 +260,50 @@ impl World {
         eventually("no process is left", || self.processes().is_empty()).await;
         let pods = fs::read_dir(self.settings.state.join("pods")).unwrap().count();
         assert_eq!(pods, 0, "folders of pods are left");
+        self.drop_supervisor();
+        let left: Vec<_> = groups.into_iter().filter(|group| group.exists()).collect();
+        assert!(left.is_empty(), "control groups are left: {left:?}");
+    }
+
+    /// Lists the control groups of the latest runs, and the one above them all.
+    fn groups(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for uid in &self.uids {
+            let containers = self.settings.state.join("pods").join(uid).join("containers");
+            if !containers.join("app").exists() {
+                continue;
+            }
+            let text = fs::read_to_string(self.run_folder(uid).join("run.json")).unwrap_or_default();
+            let spec: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            let groups = spec.pointer("/launch/groups").and_then(serde_json::Value::as_array).into_iter().flatten();
+            for group in groups.filter_map(|group| group.as_str()) {
+                found.push(PathBuf::from(group));
+                found.extend(
+                    Path::new(group)
+                        .ancestors()
+                        .find(|above| {
+                            above.to_string_lossy().contains("/provision-")
+                                && above.file_name().is_some_and(|name| name.to_string_lossy().starts_with("provision-"))
+                        })
+                        .map(Path::to_owned),
+                );
+            }
+        }
+        found
     }
 
     /// Lists the processes that pods of this world started, and their keepers.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let state = self.settings.state.to_string_lossy().into_owned();
         let markers: Vec<String> = self.uids.iter().map(|uid| format!("PROVISION_RUN={uid}/")).collect();
-        pids().into_iter().filter(|pid| is_alive(*pid) && *pid != pid_of_us()).filter(|pid| {
-            let read = |file: &str| String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).into_owned();
-            read("cmdline").contains(&state) || markers.iter().any(|marker| read("environ").contains(marker))
-        }).collect()
+        pids()
+            .into_iter()
+            .filter(|pid| is_alive(*pid) && *pid != pid_of_us())
+            .filter(|pid| {
+                let read = |file: &str| String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).into_owned();
+                read("cmdline").contains(&state) || markers.iter().any(|marker| read("environ").contains(marker))
+            })
+            .collect()
     }
 }
 
