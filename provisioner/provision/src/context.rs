@@ -43,3 +43,17 @@ pub(crate) fn environment(global: &GlobalArgs, sources: &Sources) -> Result<Envi
     tracing::info!(environment = %environment.name, region, release = %environment.release, "environment resolved");
     Ok(environment)
 }
+
+/// Returns the folder for local state: outside the project, so that a read-only project works.
+pub(crate) fn state_folder(global: &GlobalArgs) -> Result<PathBuf, CliError> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let found = global
+        .state
+        .clone()
+        .or_else(|| std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).map(|base| base.join("provision")));
+    let found = found.ok_or_else(|| CliError::Usage {
+        message: "there is no folder for local state: HOME is not set".to_owned(),
+        help: "name one with `--state DIR`".to_owned(),
+    })?;
+    std::path::absolute(&found).map_err(|source| CliError::File { action: "find", path: found, source })
+}

@@ -5,6 +5,7 @@ use provision_apply::{ApplyError, ClusterError, RecordError};
 use provision_config::{ConfigErrors, LoadError};
 use provision_image::ImageError;
 use provision_kube::ConnectError;
+use provision_local::LocalError;
 use provision_plan::PlanError;
 use thiserror::Error;
 
@@ -59,6 +60,13 @@ pub(crate) enum CliError {
     Connect {
         #[source]
         source: ConnectError,
+    },
+    /// What runs the objects of this machine can't be reached.
+    #[error("failed to reach what runs the platform on this machine")]
+    #[diagnostic(code(provision::local), help("the log is `logs/supervisor.log` in the state folder; `--state DIR` names another folder"))]
+    Local {
+        #[source]
+        source: Box<LocalError>,
     },
     /// The cluster refused or can't be reached.
     #[error("failed to {action}")]
@@ -143,6 +151,7 @@ impl CliError {
             Self::Apply { source, .. } if matches!(**source, ApplyError::NotRecorded { .. }) => ExitStatus::Invalid,
             Self::Runtime { .. }
             | Self::Connect { .. }
+            | Self::Local { .. }
             | Self::Cluster { .. }
             | Self::Apply { .. }
             | Self::File { .. }

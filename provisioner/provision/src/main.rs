@@ -1,6 +1,7 @@
 //! `provision`: brings a platform up from environment files and templates, shows beforehand what will change, and says why when it fails.
 
 mod args;
+mod cluster;
 mod commands;
 mod context;
 mod error;
@@ -10,6 +11,7 @@ mod log;
 mod operate;
 mod plan_file;
 mod programs;
+mod roles;
 mod secrets;
 mod session;
 mod ui;
@@ -27,6 +29,9 @@ use crate::ui::Ui;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = roles::play() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return usage_exit(&usage),

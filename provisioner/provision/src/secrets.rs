@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use provision_apply::{SecretError, SecretStore, SecretValue};
 use provision_config::settings::{LocalSecret, SecretEncoding, SecretMode};
@@ -8,6 +7,7 @@ use provision_model::SecretRef;
 use provision_secrets::{Encoding, ExternalSecrets, LocalSecrets, LocalSource, Part};
 
 use crate::args::GlobalArgs;
+use crate::context;
 use crate::error::CliError;
 
 /// The secret store that the environment asks for.
@@ -46,7 +46,7 @@ impl Secrets {
             };
             sources.insert((reference.path, reference.property), source);
         }
-        let folder = state_folder(global)?.join("secrets");
+        let folder = context::state_folder(global)?.join("secrets");
         Ok(Self::Local(LocalSecrets::new(folder, environment.name.as_str(), sources, provided)))
     }
 }
@@ -56,19 +56,6 @@ fn part(part: Composed) -> Part {
         Composed::Text(text) => Part::Text(text),
         Composed::Value(reference) => Part::Value(reference),
     }
-}
-
-/// The folder for local state: outside the project, so that a read-only project works.
-fn state_folder(global: &GlobalArgs) -> Result<PathBuf, CliError> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let found = global
-        .state
-        .clone()
-        .or_else(|| std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).map(|base| base.join("provision")));
-    found.ok_or_else(|| CliError::Usage {
-        message: "there is no folder for local state: HOME is not set".to_owned(),
-        help: "name one with `--state DIR`".to_owned(),
-    })
 }
 
 impl SecretStore for Secrets {

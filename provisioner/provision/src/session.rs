@@ -4,24 +4,29 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use provision_apply::{Cluster, ClusterError, RunContext, SystemClock, contents, observe, predict, preflight};
+use provision_config::settings::Engine;
 use provision_config::{Environment, RenderInputs, Sources, render};
 use provision_kube::{Connection, KubeCluster, Patience};
+use provision_local::LocalCluster;
 use provision_model::{ClusterIdentity, Desired, Finding, GroupKind, Observed, Plan, ResourceId, Scope, Severity};
 use provision_plan::{PlanOptions, leaving_namespaces, needs_prediction, plan_down, plan_with};
 use provision_saga::CancelToken;
 use tokio::task::JoinHandle;
 
 use crate::args::GlobalArgs;
+use crate::cluster::AnyCluster;
 use crate::context;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::interrupts::Interrupts;
 use crate::log::progress::log_decisions;
+use crate::programs::Programs;
+use crate::roles;
 use crate::secrets::Secrets;
 use crate::ui::Ui;
 
 /// Everything that a run talks to.
-pub(crate) type Run = RunContext<KubeCluster, Secrets, SystemClock>;
+pub(crate) type Run = RunContext<AnyCluster, Secrets, SystemClock>;
 
 /// A project, one of its environments and the cluster behind it.
 pub(crate) struct Session {
@@ -37,9 +42,12 @@ impl Session {
     pub(crate) async fn open(global: &GlobalArgs, ui: &mut Ui) -> Result<Self, CliError> {
         let sources = context::sources(global)?;
         let environment = context::environment(global, &sources)?;
+        let (sources, environment) = match environment.settings.target.engine {
+            Engine::Kubernetes => (sources, environment),
+            Engine::Local => pinned(global, sources, &environment)?,
+        };
         let secrets = Secrets::open(global, &environment)?;
-        let connection = Connection { kubeconfig: kubeconfig(global), context: global.context.clone() };
-        let cluster = KubeCluster::connect(&connection, Patience::default()).await.map_err(|source| CliError::Connect { source })?;
+        let cluster = connect(global, &environment).await?;
         let mut run = RunContext::new(Arc::new(cluster), Arc::new(secrets), Arc::new(SystemClock), ui.run(), holder());
         run.progress = ui.start_progress();
         tracing::info!(server = run.cluster.server(), "connecting");
@@ -147,6 +155,26 @@ impl Session {
             std::process::exit(i32::from(ExitStatus::Interrupted.code()));
         }))
     }
+}
+
+/// Pins the images of an environment of this machine to its programs.
+fn pinned(global: &GlobalArgs, sources: Sources, environment: &Environment) -> Result<(Sources, Environment), CliError> {
+    let programs = Programs::find(environment, &roles::folder()?)?;
+    let sources = programs.pin(&sources, environment, &context::state_folder(global)?.join("programs.json"))?;
+    let environment = context::environment(global, &sources)?;
+    Ok((sources, environment))
+}
+
+/// Reaches what the environment's engine stands for.
+async fn connect(global: &GlobalArgs, environment: &Environment) -> Result<AnyCluster, CliError> {
+    if environment.settings.target.engine == Engine::Local {
+        let state = context::state_folder(global)?.join(environment.release.as_str());
+        let settings = roles::settings(state, &roles::folder()?)?;
+        return LocalCluster::open(settings).await.map(AnyCluster::Local).map_err(|source| CliError::Local { source: Box::new(source) });
+    }
+    let connection = Connection { kubeconfig: kubeconfig(global), context: global.context.clone() };
+    let connected = KubeCluster::connect(&connection, Patience::default()).await;
+    connected.map(AnyCluster::Kubernetes).map_err(|source| CliError::Connect { source })
 }
 
 /// The kubeconfig that is named; several in `KUBECONFIG` are left to the client, which merges them.

@@ -1,0 +1,100 @@
+//! The same program in the roles that it starts itself in: the supervisor of one machine, and the keeper of one container.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use provision_local::{
+    Backoff, Catalogue, KeeperCommand, Launch, LocalKubelet, LocalSettings, LogSize, RuntimeSettings, SupervisorSettings, keeper, supervise,
+};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::error::CliError;
+
+const SUPERVISOR: &str = "--supervisor";
+const KEEPER: &str = "--keeper";
+
+/// Plays the role that the arguments name; none if they are a person's.
+pub(crate) fn play() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let role = arguments.next()?;
+    if role == KEEPER {
+        return Some(keeper::main(arguments));
+    }
+    (role == SUPERVISOR).then(|| {
+        let (Some(state), Some(programs)) = (arguments.next(), arguments.next()) else { return ExitCode::from(2) };
+        supervisor(PathBuf::from(state), Path::new(&programs))
+    })
+}
+
+/// Says how the supervisor of a state folder is reached, and started from this program.
+pub(crate) fn settings(state: PathBuf, programs: &Path) -> Result<LocalSettings, CliError> {
+    let program = this_program()?;
+    let arguments: Vec<OsString> = vec![SUPERVISOR.into(), state.clone().into(), programs.into()];
+    Ok(LocalSettings { state, build: build_of(&program), launch: Launch { program, arguments } })
+}
+
+/// Returns the folder of this program, where those that it runs are too.
+pub(crate) fn folder() -> Result<PathBuf, CliError> {
+    let program = this_program()?;
+    Ok(program.parent().map_or_else(|| PathBuf::from("/"), Path::to_path_buf))
+}
+
+fn this_program() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(|source| CliError::File { action: "find", path: PathBuf::from("provision"), source })
+}
+
+/// Numbers builds by the time of the file, so that a newer program takes over from an older supervisor.
+fn build_of(program: &Path) -> u64 {
+    let modified = std::fs::metadata(program).and_then(|file| file.modified()).ok();
+    let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    since.and_then(|since| u64::try_from(since.as_micros()).ok()).unwrap_or(0)
+}
+
+fn supervisor(state: PathBuf, programs: &Path) -> ExitCode {
+    tracing_subscriber::fmt().json().flatten_event(true).with_max_level(LevelFilter::INFO).with_writer(std::io::stderr).init();
+    match run(state, programs) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = error.as_ref() as &dyn Error, "the supervisor ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(state: PathBuf, programs: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+    // Its own session: it must outlive the terminal that it was started from. It leads one already if it was started so.
+    nix::unistd::setsid().ok();
+    let program = std::env::current_exe()?;
+    let settings = SupervisorSettings { state: state.clone(), build: build_of(&program) };
+    let catalogue = catalogue(programs)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let open = || {
+        let settings = RuntimeSettings {
+            state,
+            keeper: KeeperCommand { program, arguments: vec![KEEPER.to_owned()] },
+            catalogue,
+            backoff: Backoff::default(),
+            log: LogSize::default(),
+        };
+        LocalKubelet::open(settings).map_err(Into::into)
+    };
+    Ok(runtime.block_on(supervise(settings, open))?)
+}
+
+/// Lists the programs of a folder by their names.
+fn catalogue(folder: &Path) -> std::io::Result<Catalogue> {
+    let mut programs = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_program = entry.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+        if let Ok(name) = entry.file_name().into_string()
+            && is_program
+        {
+            programs.push((name, entry.path()));
+        }
+    }
+    Ok(programs.into_iter().collect())
+}
