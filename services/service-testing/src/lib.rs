@@ -7,6 +7,7 @@ mod collector;
 mod http;
 mod postgres;
 mod process;
+mod programs;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ pub use collector::{Collector, Span};
 pub use http::{Answer, Connection, get, post};
 pub use postgres::{PASSWORD, Postgres};
 pub use process::Service;
+pub use programs::built;
 
 /// Longest wait for anything in a test.
 const DEADLINE: Duration = Duration::from_secs(30);
