@@ -3,6 +3,7 @@
 //! A service is a [`Program`]: its variables are read at once with all mistakes reported together ([`Settings`]), its readiness is a
 //! set of [`Check`]s, and [`Program::run`] serves `/healthz`, `/readyz` and `/metrics`, logs, answers signals and drains.
 
+mod arguments;
 mod config;
 mod database;
 mod health;
@@ -18,6 +19,7 @@ pub mod trace;
 mod upstream;
 pub mod variables;
 
+pub use arguments::{Arguments, CommandOption};
 pub use config::{ConfigError, Kind, Problem, Settings, Variable};
 pub use database::{Database, DatabaseUrl};
 pub use health::Check;

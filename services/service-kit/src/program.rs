@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::runtime::Runtime;
 
+use crate::arguments::{self, Arguments, CommandOption};
 use crate::config::{Problem, Settings};
 use crate::health::Check;
 use crate::lifecycle::Lifecycle;
@@ -71,11 +72,12 @@ pub(crate) struct Common {
     collector: Option<Upstream>,
 }
 
-type CommandRun<C> = Box<dyn FnOnce(C) -> BoxFuture<Result<(), BoxError>>>;
+type CommandRun<C> = Box<dyn FnOnce(C, Arguments) -> BoxFuture<Result<ExitCode, BoxError>>>;
 
 struct Command<C> {
     flag: &'static str,
     about: &'static str,
+    options: &'static [CommandOption],
     run: CommandRun<C>,
 }
 
@@ -94,7 +96,7 @@ enum Request {
     Version,
     ConfigDocs,
     Serve,
-    Command(usize),
+    Command(usize, Arguments),
 }
 
 impl<C: Send + 'static> Program<C> {
@@ -111,11 +113,30 @@ impl<C: Send + 'static> Program<C> {
 
     /// Adds a flag that does one thing and ends: exit code 0 if it succeeded, 1 if not.
     #[must_use]
-    pub fn command<F>(mut self, flag: &'static str, about: &'static str, run: impl FnOnce(C) -> F + 'static) -> Self
+    pub fn command<F>(self, flag: &'static str, about: &'static str, run: impl FnOnce(C) -> F + 'static) -> Self
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.commands.push(Command { flag, about, run: Box::new(|config| Box::pin(run(config))) });
+        self.command_with(flag, about, &[], |config, _| {
+            let work = run(config);
+            async move { work.await.map(|()| ExitCode::SUCCESS) }
+        })
+    }
+
+    /// Adds a word that does one thing with its options and ends with an exit code of its own; 1 if it failed.
+    #[must_use]
+    pub fn command_with<F>(
+        mut self,
+        word: &'static str,
+        about: &'static str,
+        options: &'static [CommandOption],
+        run: impl FnOnce(C, Arguments) -> F + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<ExitCode, BoxError>> + Send + 'static,
+    {
+        let run: CommandRun<C> = Box::new(|config, arguments| Box::pin(run(config, arguments)));
+        self.commands.push(Command { flag: word, about, options, run });
         self
     }
 
@@ -128,8 +149,8 @@ impl<C: Send + 'static> Program<C> {
     {
         let request = match self.parse(std::env::args_os().skip(1)) {
             Ok(request) => request,
-            Err(unknown) => {
-                let problem = format!("{}: unknown argument {unknown:?}\n\n{}", self.name, self.help());
+            Err(problem) => {
+                let problem = format!("{}: {problem}\n\n{}", self.name, self.help());
                 return show(&mut io::stderr(), &problem, ExitCode::from(USAGE));
             }
         };
@@ -138,7 +159,7 @@ impl<C: Send + 'static> Program<C> {
             Request::Version => show(&mut io::stdout(), &format!("{} {}\n", self.name, self.version), ExitCode::SUCCESS),
             Request::ConfigDocs => show(&mut io::stdout(), &self.config_docs(), ExitCode::SUCCESS),
             Request::Serve => self.execute(None, start),
-            Request::Command(index) => self.execute(Some(index), start),
+            Request::Command(index, arguments) => self.execute(Some((index, arguments)), start),
         }
     }
 
@@ -149,15 +170,16 @@ impl<C: Send + 'static> Program<C> {
             Some("-h" | "--help") => return Ok(Request::Help),
             Some("-V" | "--version") => return Ok(Request::Version),
             Some("--print-config-docs") => (Request::ConfigDocs, &arguments[1..]),
-            Some(flag) => match self.commands.iter().position(|command| command.flag == flag) {
-                Some(index) => (Request::Command(index), &arguments[1..]),
-                None => return Err(flag.to_owned()),
-            },
+            Some(flag) => {
+                let index = self.commands.iter().position(|command| command.flag == flag);
+                let index = index.ok_or_else(|| format!("unknown argument {flag:?}"))?;
+                return Ok(Request::Command(index, arguments::read(self.commands[index].options, &arguments[1..])?));
+            }
         };
-        rest.first().map_or(Ok(request), |extra| Err(extra.clone()))
+        rest.first().map_or(Ok(request), |extra| Err(format!("unknown argument {extra:?}")))
     }
 
-    fn execute<F>(mut self, command: Option<usize>, start: impl FnOnce(Lifecycle, C) -> F) -> ExitCode
+    fn execute<F>(mut self, command: Option<(usize, Arguments)>, start: impl FnOnce(Lifecycle, C) -> F) -> ExitCode
     where
         F: Future<Output = Result<App, BoxError>>,
     {
@@ -178,24 +200,34 @@ impl<C: Send + 'static> Program<C> {
             tracing::debug!(variable = row.name, value = row.effective(), "configuration");
         }
         let result = match command {
-            Some(index) => runtime.block_on(async {
-                let result = serve::until_signal((self.commands.swap_remove(index).run)(config)).await;
+            Some((index, arguments)) => runtime.block_on(async {
+                let result = serve::until_signal((self.commands.swap_remove(index).run)(config, arguments)).await;
                 traces.finish(common.grace).await;
                 result
             }),
-            None => runtime.block_on(serve::serve(self.name, self.version, &common, traces, |lifecycle| start(lifecycle, config))),
+            None => {
+                let served = serve::serve(self.name, self.version, &common, traces, |lifecycle| start(lifecycle, config));
+                runtime.block_on(served).map(|()| ExitCode::SUCCESS)
+            }
         };
         // What still runs was given its time.
         runtime.shutdown_background();
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => fail("failed", error.as_ref()),
         }
     }
 
     fn help(&self) -> String {
         let line = |flag: &str, about: &str| format!("  {flag:<22} {about}\n");
-        let commands: String = self.commands.iter().map(|command| line(command.flag, command.about)).collect();
+        let command = |command: &Command<C>| {
+            let option = |option: &CommandOption| match option.default {
+                Some(default) => line(&format!("  {} {}", option.name, option.value), &format!("{default} if not given")),
+                None => line(&format!("  {} {}", option.name, option.value), "must be given"),
+            };
+            line(command.flag, command.about) + &command.options.iter().map(option).collect::<String>()
+        };
+        let commands: String = self.commands.iter().map(command).collect();
         format!(
             "{}: {}\n\nUsage: {} [FLAG]\n\nWithout a flag it serves until SIGTERM.\n\nFlags:\n{commands}{}{}{}\nConfiguration comes from the \
              environment:\n{}\nExit codes: 0 done or drained, 1 failed or cut off, 2 wrong arguments or configuration.\n",

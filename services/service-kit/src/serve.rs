@@ -107,7 +107,7 @@ where
 }
 
 /// Runs `work` to its end, or drops it at the first signal: as a container's first process it would not be stopped otherwise.
-pub(crate) async fn until_signal(work: BoxFuture<Result<(), BoxError>>) -> Result<(), BoxError> {
+pub(crate) async fn until_signal<T>(work: BoxFuture<Result<T, BoxError>>) -> Result<T, BoxError> {
     let mut signals = Signals::new()?;
     tokio::select! {
         result = work => result,
