@@ -131,7 +131,7 @@ impl News {
             self.tell().await;
             match tokio::time::timeout(POLL, listener.try_recv()).await {
                 // Many may have come meanwhile; they all say the same.
-                Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
+                Ok(Ok(Some(_))) => while let Ok(Ok(Some(_))) = tokio::time::timeout(Duration::ZERO, listener.try_recv()).await {},
                 // Cut off and connected again, or nothing heard: looked for in any case.
                 Ok(Ok(None)) | Err(_) => {}
                 Ok(Err(error)) => return error,

@@ -80,15 +80,14 @@ impl Watch {
     async fn one(&self, client: &mpsc::Sender<Item>, mut news: Subscription, feature: Uuid, after: i32) -> Result<(), End> {
         let mut next = after.saturating_add(1);
         loop {
+            // Before the events: of a feature that has ended by now they are all there.
+            let mut ended = is_final(self.store.state(feature).await?);
             for event in self.store.events(feature, next).await? {
                 send(client, &event, i64::from(event.event.sequence)).await?;
                 next = event.event.sequence + 1;
-                if is_final(event.state()) {
-                    return Err(End::Done);
-                }
+                ended |= is_final(event.state());
             }
-            // Whoever asks for more than there is of a feature that has ended would wait for ever.
-            if is_final(self.store.state(feature).await?) {
+            if ended {
                 return Err(End::Done);
             }
             // News only say when to look: the feature's own order is that of its sequences.

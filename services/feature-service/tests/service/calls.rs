@@ -1,9 +1,9 @@
 use feature_store::{Cause, Failure, Move, StepType};
 use serde_json::{Value, json};
-use service_testing::eventually;
+use service_testing::{config_table_is_current, eventually};
 use uuid::Uuid;
 
-use crate::world::{Platform, REPOSITORY, TOKENS, complete};
+use crate::world::{PROGRAM, Platform, REPOSITORY, TOKENS, complete};
 
 const STORE: [(&str, &str); 4] = [
     ("OBJECT_STORE_ENDPOINT", "http://127.0.0.1:9000"),
@@ -60,12 +60,12 @@ async fn a_feature_is_taken_shown_listed_and_cancelled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_with_one_key_get_one_feature() {
     let platform = Platform::start();
-    let service = std::sync::Arc::new(platform.service(&[]));
+    let service = platform.service(&[]);
     let request = json!({"repository_url": REPOSITORY, "instruction": "make it blue", "idempotency_key": "k"});
     let tasks: Vec<_> = (0..50)
         .map(|_| {
-            let (service, request) = (std::sync::Arc::clone(&service), request.clone());
-            tokio::spawn(async move { service.call("Create", &request).await })
+            let (client, request) = (service.client.clone(), request.clone());
+            tokio::spawn(async move { client.call("Create", &request).await.unwrap() })
         })
         .collect();
     let mut answers = Vec::new();
@@ -112,10 +112,10 @@ async fn what_is_wrong_is_refused_and_nothing_secret_is_logged_or_kept_in_clear(
         assert!(!answer.to_string().contains("canary"), "{answer}");
     }
     for body in ["", "{", "{\"id\": \"\\u0000", &"[".repeat(100_000)] {
-        let answer = service.send("Get", body.to_owned(), &[]).await.unwrap();
+        let answer = service.send("Get", body).await;
         assert_eq!(answer.status().as_u16(), 400);
     }
-    let large = service.send("Create", format!("{{\"instruction\": \"{}\"}}", "x".repeat(3_000_000)), &[]).await.unwrap();
+    let large = service.send("Create", &format!("{{\"instruction\": \"{}\"}}", "x".repeat(3_000_000))).await;
     assert_eq!(large.status().as_u16(), 413);
     assert_eq!(platform.postgres.query("SELECT count(*) FROM feature_executions").unwrap(), "0");
 
@@ -123,7 +123,7 @@ async fn what_is_wrong_is_refused_and_nothing_secret_is_logged_or_kept_in_clear(
     let (status, taken) = service.call("Create", &create(REPOSITORY, secret)).await;
     assert_eq!(status, 200);
     complete(&platform.store().await, taken["id"].as_str().unwrap().parse().unwrap()).await;
-    service.call("Get", &taken["id"]).await;
+    service.call("Get", &json!({"id": taken["id"]})).await;
     platform.check_bus_holds_every_event().await;
     let log = service.process.log();
     let tables = "SELECT string_agg(f::text, ''), (SELECT string_agg(e::text, '') FROM execution_events e) FROM feature_executions f";
@@ -151,4 +151,9 @@ async fn while_the_database_is_away_calls_say_so_and_go_on_afterwards() {
     assert_eq!(service.call("Get", &json!({"id": id})).await.0, 200);
     service.create().await;
     platform.check_bus_holds_every_event().await;
+}
+
+#[test]
+fn its_page_has_its_configuration() {
+    config_table_is_current(PROGRAM, "docs/services/feature-service.md").unwrap();
 }

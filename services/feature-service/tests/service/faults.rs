@@ -1,11 +1,10 @@
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use service_testing::eventually;
 
-use crate::world::{Platform, REPOSITORY, Running, complete};
+use crate::world::{Client, Platform, REPOSITORY, complete};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_before_a_kill_is_published_after_it() {
@@ -26,12 +25,12 @@ async fn what_was_taken_before_a_kill_is_published_after_it() {
 }
 
 /// Creates features one after the other until the service is gone; returns what was promised to the client.
-async fn create_until_killed(service: Arc<Running>, client: usize) -> Vec<(String, Value)> {
+async fn create_until_killed(client: Client, number_of_client: usize) -> Vec<(String, Value)> {
     let mut promised = Vec::new();
     for number in 0.. {
-        let key = format!("{client}-{number}");
+        let key = format!("{number_of_client}-{number}");
         let request = json!({"repository_url": REPOSITORY, "instruction": "x", "idempotency_key": key});
-        match service.try_call("Create", &request).await {
+        match client.call("Create", &request).await {
             Ok((200, answer)) => promised.push((key, answer["id"].clone())),
             Ok((503, _)) => {}
             Ok(other) => panic!("{other:?}"),
@@ -47,12 +46,12 @@ async fn kills_under_load_lose_nothing_and_double_nothing() {
     let second = platform.service(&[("LOG_LEVEL", "info")]);
     let mut promised = Vec::new();
     for round in 0..4 {
-        let service = Arc::new(platform.service(&[("LOG_LEVEL", "info")]));
-        let clients: Vec<_> = (0..8).map(|client| tokio::spawn(create_until_killed(Arc::clone(&service), round * 8 + client))).collect();
+        let service = platform.service(&[("LOG_LEVEL", "info")]);
+        let clients: Vec<_> = (0..8).map(|number| tokio::spawn(create_until_killed(service.client.clone(), round * 8 + number))).collect();
         let created = || platform.postgres.query("SELECT count(*) FROM feature_executions").unwrap().parse::<usize>().unwrap();
         let before = created();
         eventually("features arrive", || (created() > before + 100).then_some(())).unwrap();
-        service.process.kill().unwrap();
+        drop(service);
         for client in clients {
             promised.extend(client.await.unwrap());
         }
@@ -65,7 +64,10 @@ async fn kills_under_load_lose_nothing_and_double_nothing() {
     let kept = platform.postgres.query("SELECT id FROM feature_executions").unwrap();
     let kept: HashSet<&str> = kept.lines().collect();
     assert!(promised.iter().all(|(_, id)| kept.contains(id.as_str().unwrap())), "what was promised is there");
-    assert_eq!(platform.postgres.query("SELECT count(*) FROM feature_executions GROUP BY idempotency_key HAVING count(*) > 1").unwrap(), "");
+    assert_eq!(
+        platform.postgres.query("SELECT count(*) FROM feature_executions GROUP BY idempotency_key HAVING count(*) > 1").unwrap(),
+        ""
+    );
     platform.check_bus_holds_every_event().await;
 }
 

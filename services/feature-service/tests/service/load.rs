@@ -14,16 +14,16 @@ const FEATURES: usize = 5000;
 #[tokio::test(flavor = "multi_thread")]
 async fn many_features_at_once_are_all_taken_and_soon_published() {
     let platform = Platform::start();
-    let service = Arc::new(platform.service(&[("LOG_LEVEL", "warn")]));
+    let service = platform.service(&[("LOG_LEVEL", "info")]);
     let taken = Arc::new(AtomicUsize::new(0));
     let request = json!({"repository_url": REPOSITORY, "instruction": "make it blue"}).to_string();
     let started = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (service, taken, request) = (Arc::clone(&service), Arc::clone(&taken), request.clone());
+            let (client, taken, request) = (service.client.clone(), Arc::clone(&taken), request.clone());
             tokio::spawn(async move {
                 while taken.fetch_add(1, Ordering::Relaxed) < FEATURES {
-                    let response = service.send("Create", request.clone(), &[]).await.unwrap();
+                    let response = client.send("Create", request.clone(), &[]).await.unwrap();
                     assert_eq!(response.status().as_u16(), 200);
                     response.bytes().await.unwrap();
                 }

@@ -66,7 +66,8 @@ fn migrating_twice_is_once() {
     assert_eq!(postgres.query("SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY 1").unwrap(), history);
 
     let tables = "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables WHERE schemaname = 'public'";
-    let expected = "execution_events execution_steps feature_executions feature_executions_archive outbox_offsets repositories schema_migrations";
+    let expected =
+        "execution_events execution_steps feature_executions feature_executions_archive outbox_offsets repositories schema_migrations";
     assert_eq!(postgres.query(tables).unwrap(), expected);
     let indexes = "SELECT count(*) FROM pg_indexes WHERE indexname IN ('idx_feature_created', 'idx_event_feature_seq')";
     assert_eq!(postgres.query(indexes).unwrap(), "2");

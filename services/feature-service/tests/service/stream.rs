@@ -24,7 +24,7 @@ enum Next {
 
 impl Stream {
     async fn open(service: &Running, request: &Value, headers: &[(&str, &str)]) -> Self {
-        let response = service.send("Watch", request.to_string(), headers).await.unwrap();
+        let response = service.client.send("Watch", request.to_string(), headers).await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
         assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
         Self { bytes: response.bytes_stream().boxed(), text: String::new() }

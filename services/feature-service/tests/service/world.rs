@@ -34,6 +34,12 @@ pub(crate) fn migrate(url: &str) -> (Option<i32>, String) {
     (code, service.log())
 }
 
+fn bus() -> MockCluster<'static, DefaultProducerContext> {
+    let bus = MockCluster::new(1).unwrap();
+    bus.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+    bus
+}
+
 /// A migrated database and an event bus, for services to be started on.
 pub(crate) struct Platform {
     pub(crate) postgres: Postgres,
@@ -44,9 +50,7 @@ impl Platform {
     pub(crate) fn start() -> Self {
         let postgres = Postgres::start().unwrap();
         assert_eq!(migrate(&postgres.url()).0, Some(0));
-        let bus = MockCluster::new(1).unwrap();
-        bus.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-        Self { postgres, bus }
+        Self { postgres, bus: bus() }
     }
 
     /// Starts a service on it and waits until it is ready.
@@ -55,7 +59,8 @@ impl Platform {
         let own = [("DATABASE_URL", url.as_str()), ("EVENT_BUS_BROKERS", &brokers), ("WATCH_HEARTBEAT_SECONDS", "1")];
         let process = Service::start(PROGRAM, &[], &[&TOKENS[..], &own, more].concat()).unwrap();
         process.wait_for_readiness(200).unwrap();
-        Running { port: process.port("http").unwrap(), process, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        let client = Client { port: process.port("http").unwrap(), http: reqwest::Client::builder().no_proxy().build().unwrap() };
+        Running { process, client }
     }
 
     /// Opens the same database as the service's own, as a worker does.
@@ -64,12 +69,16 @@ impl Platform {
         Store::new(pool, Keys::from_tokens(TOKENS[0].1, TOKENS[1].1).unwrap())
     }
 
+    /// Gives it another bus, which knows nothing of the first one's log.
+    pub(crate) fn forget_the_bus(&mut self) {
+        self.bus = bus();
+    }
+
     /// Reads the bus from its beginning until it holds every event of the database; the first times of each are in order.
     pub(crate) async fn check_bus_holds_every_event(&self) {
         let rows = self.postgres.query("SELECT feature_execution_id, count(*) FROM execution_events GROUP BY 1").unwrap();
         let row = |row: &str| row.split_once('|').map(|(id, count)| (id.to_owned(), count.parse::<i32>().unwrap()));
-        let expected: BTreeMap<String, Vec<i32>> =
-            rows.lines().filter_map(row).map(|(id, count)| (id, (0..count).collect())).collect();
+        let expected: BTreeMap<String, Vec<i32>> = rows.lines().filter_map(row).map(|(id, count)| (id, (0..count).collect())).collect();
         let settings = BusSettings::new(vec![self.bus.bootstrap_servers()], "test");
         let seen: Arc<Mutex<BTreeMap<String, Vec<i32>>>> = Arc::default();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -105,26 +114,16 @@ impl Platform {
 /// A service that is ready; killed without warning when dropped.
 pub(crate) struct Running {
     pub(crate) process: Service,
-    pub(crate) port: u16,
-    http: reqwest::Client,
+    pub(crate) client: Client,
 }
 
 impl Running {
-    /// Calls a method; gives status and answer.
     pub(crate) async fn call(&self, method: &str, request: &Value) -> (u16, Value) {
-        self.try_call(method, request).await.unwrap()
+        self.client.call(method, request).await.unwrap()
     }
 
-    pub(crate) async fn try_call(&self, method: &str, request: &Value) -> Result<(u16, Value), reqwest::Error> {
-        let response = self.send(method, request.to_string(), &[]).await?;
-        let status = response.status().as_u16();
-        Ok((status, response.json().await?))
-    }
-
-    pub(crate) async fn send(&self, method: &str, body: String, headers: &[(&str, &str)]) -> Result<reqwest::Response, reqwest::Error> {
-        let url = format!("http://127.0.0.1:{}/feature.feature.v1.FeatureService/{method}", self.port);
-        let request = headers.iter().fold(self.http.post(url), |request, (name, value)| request.header(*name, *value));
-        request.body(body).send().await
+    pub(crate) async fn send(&self, method: &str, body: &str) -> reqwest::Response {
+        self.client.send(method, body.to_owned(), &[]).await.unwrap()
     }
 
     /// Takes a feature and returns its id.
@@ -136,6 +135,28 @@ impl Running {
 
     pub(crate) fn metrics(&self) -> String {
         service_testing::get(self.process.port("metrics").unwrap(), "/metrics").unwrap().body
+    }
+}
+
+/// Somebody who calls a service; clones share connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    port: u16,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// Calls a method; gives status and answer.
+    pub(crate) async fn call(&self, method: &str, request: &Value) -> Result<(u16, Value), reqwest::Error> {
+        let response = self.send(method, request.to_string(), &[]).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await?))
+    }
+
+    pub(crate) async fn send(&self, method: &str, body: String, headers: &[(&str, &str)]) -> Result<reqwest::Response, reqwest::Error> {
+        let url = format!("http://127.0.0.1:{}/feature.feature.v1.FeatureService/{method}", self.port);
+        let request = headers.iter().fold(self.http.post(url), |request, (name, value)| request.header(*name, *value));
+        request.body(body).send().await
     }
 }
 
