@@ -35,7 +35,8 @@ images: lab-up
 up: images
 	@eval "$$($(BIN)/lab env)"; export PROVISION_DEV_DATABASE_URL="$$DATABASE_URL"; $(BIN)/provision up --env dev --yes
 
-test: install
+test:
+	@tests/lab/install.sh --tests
 	tests/run.sh
 
 bench: install

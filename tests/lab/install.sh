@@ -3,12 +3,14 @@
 #
 #   install.sh             idempotent; prints one line for each thing it does
 #   install.sh --helm      also builds helm, which only `make bench` compares with
+#   install.sh --tests     also installs what only tests need: a browser that looks at the dashboard (300 MB)
 #
 # The programs are built once for each change of tools/*/{go.mod,go.sum,flags} and kept in ~/.cache/provision/tools/<key>/bin.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 modules='kubernetes containerd etcd coredns metrics-server'
-case ${1:-} in '') ;; --helm) modules="$modules helm" ;; *) sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;; esac
+browser=''
+case ${1:-} in '') ;; --helm) modules="$modules helm" ;; --tests) browser='chromium fonts-dejavu-core' ;; *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;; esac
 [ "$(id -u)" = 0 ] || { echo 'install.sh: needs root (Debian packages, namespaces, cgroups)' >&2; exit 1; }
 command -v go >/dev/null || { echo 'install.sh: needs Go 1.26 or newer on the PATH' >&2; exit 1; }
 
@@ -16,6 +18,7 @@ say() { echo "lab: $*"; }
 
 packages='runc containernetworking-plugins iptables conntrack socat ethtool iproute2 util-linux procps busybox-static docker-registry
   postgresql postgresql-common ca-certificates gcc libc6-dev make'
+packages="$packages $browser"
 
 install_packages() {
   local missing='' package policy=/usr/sbin/policy-rc.d

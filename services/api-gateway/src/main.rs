@@ -1,27 +1,36 @@
-//! api-gateway: the door of the platform; ready when the services behind it accept connections.
+//! api-gateway: the door of the platform. It asks clients who they are, limits them, passes their calls on, and shows the dashboard.
+
+mod client;
+mod config;
+mod dashboard;
+mod gateway;
+mod limit;
+mod methods;
+mod oidc;
+mod pages;
+mod proxy;
 
 use std::process::ExitCode;
 
-use service_kit::variables::{FEATURE_SERVICE_URL, REPOSITORY_SERVICE_URL};
-use service_kit::{App, BoxError, Check, Lifecycle, Program, Settings, upstream_check};
+use service_kit::{App, BoxError, Lifecycle, Program, upstream_check};
 
-const ABOUT: &str = "routes clients' requests to the services of the feature platform";
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::methods::Target;
 
-struct Config {
-    checks: Vec<Check>,
-}
+const ABOUT: &str = "routes clients' requests to the services of the feature platform, and shows its dashboard";
 
-fn read(settings: &mut Settings) -> Config {
-    let upstreams =
-        [("feature-service", settings.optional(&FEATURE_SERVICE_URL)), ("repository-service", settings.optional(&REPOSITORY_SERVICE_URL))];
-    let check = |(name, upstream): (_, Option<_>)| upstream.map(|upstream| upstream_check(name, upstream));
-    Config { checks: upstreams.into_iter().filter_map(check).collect() }
-}
-
-async fn start(_lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
-    Ok(App { checks: config.checks, ..App::default() })
+async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+    // Readiness follows the services alone. Without the issuer's keys calls are answered with 503, and the dashboard says so; taking the
+    // gateway away instead would hide the cause.
+    let behind = [(Target::Features, &config.feature_service), (Target::Repositories, &config.repository_service)];
+    let check = |(target, upstream): (Target, &Option<_>)| upstream.clone().map(|upstream| upstream_check(target.name(), upstream));
+    let checks = behind.into_iter().filter_map(check).collect();
+    let gateway = Gateway::new(config, lifecycle.clone())?;
+    let tasks = gateway.keys_task(lifecycle.stopping()).into_iter().collect();
+    Ok(App { routes: gateway.routes(), checks, tasks })
 }
 
 fn main() -> ExitCode {
-    Program::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), ABOUT, read).run(start)
+    Program::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), ABOUT, config::read).run(start)
 }

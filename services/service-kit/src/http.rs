@@ -17,6 +17,7 @@ use tower_http::request_id::{MakeRequestId, MakeRequestUuid};
 use tracing::Instrument;
 
 use crate::health::{Readiness, Status};
+use crate::linger::linger;
 use crate::metrics::Metrics;
 use crate::rpc::{Code, RpcError};
 use crate::trace;
@@ -41,7 +42,11 @@ fn health_router(readiness: Readiness) -> Router {
 }
 
 fn observed(routes: Router) -> Router {
-    routes.layer(DefaultBodyLimit::max(BODY_LIMIT)).layer(CatchPanicLayer::custom(answer_panic)).layer(from_fn(observe))
+    routes
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(linger))
+        .layer(CatchPanicLayer::custom(answer_panic))
+        .layer(from_fn(observe))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {

@@ -9,6 +9,7 @@ mod database;
 mod health;
 mod http;
 mod lifecycle;
+mod linger;
 mod metrics;
 mod program;
 pub mod rpc;
