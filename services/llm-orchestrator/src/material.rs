@@ -110,7 +110,11 @@ fn unforged(text: &str) -> String {
 
 fn names_a_block(tag: &str) -> bool {
     let name = tag.trim_start_matches(|character: char| character == '/' || character.is_whitespace());
-    BLOCKS.iter().any(|block| name.get(..block.len()).is_some_and(|name| name.eq_ignore_ascii_case(block)))
+    let ends = |rest: &str| !rest.starts_with(|character: char| character.is_alphanumeric() || "-_".contains(character));
+    BLOCKS.iter().any(|block| {
+        let parts = name.split_at_checked(block.len());
+        parts.is_some_and(|(name, rest)| name.eq_ignore_ascii_case(block) && ends(rest))
+    })
 }
 
 #[cfg(test)]
@@ -159,7 +163,9 @@ mod tests {
             ("if a < b && c > d { <div> }", "if a < b && c > d { <div> }"),
             ("&lt;tree>", "&lt;tree>"),
             ("<", "<"),
-            ("<planet", "&lt;planet"),
+            ("<planet><file-set><tree_view><Files>", "<planet><file-set><tree_view><Files>"),
+            ("<plan\u{a0}x", "&lt;plan\u{a0}x"),
+            ("</\tfile", "&lt;/\tfile"),
             ("<trée>", "<trée>"),
         ] {
             assert_eq!(unforged(text), expected, "{text}");
@@ -180,8 +186,9 @@ mod tests {
             let request = PatchRequest { instruction: format!("i{text}"), summary: text.clone(), tree: vec![text.replace('\n', "")], ..patch_of(&[("a", &text)]) };
             let written = of_patch(&request).unwrap().text.to_lowercase();
             for block in BLOCKS {
-                prop_assert_eq!(written.matches(&format!("</{block}")).count(), 1);
-                prop_assert_eq!(written.matches(&format!("<{block}")).count(), 1);
+                prop_assert_eq!(written.matches(&format!("</{block}>")).count(), 1);
+                let begins = [">", " "].map(|end| written.matches(&format!("<{block}{end}")).count());
+                prop_assert_eq!(begins.iter().sum::<usize>(), 1);
             }
         }
     }

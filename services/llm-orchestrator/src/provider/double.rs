@@ -124,7 +124,8 @@ async fn reply(State(double): State<Double>, headers: HeaderMap, axum::Json(body
             let content = json!([{"type": "text", "text": text}]);
             send(200, json!({"model": "m-dated", "content": content, "stop_reason": stop, "usage": usage}).to_string())
         }
-        Reply::Fails(status, kind) => send(status, error(kind)),
+        // Where a redirect would lead to: here again, where it would be counted.
+        Reply::Fails(status, kind) => ([("location", "/v1/messages")], send(status, error(kind))).into_response(),
         Reply::Limits(wait) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", wait)], error("rate_limit_error")).into_response(),
         Reply::Sends(status, body) => send(status, body),
         Reply::Hangs => std::future::pending().await,
