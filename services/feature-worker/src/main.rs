@@ -1,61 +1,84 @@
-//! feature-worker: drives features through their states; ready when its database answers. It opens the metrics port only.
+//! feature-worker: drives features through their states, one at a time a feature, by events of the bus and by a sweep of its own.
+//!
+//! It opens the metrics port only. The database is the truth; the bus says where to look.
+
+mod config;
+mod counts;
+mod dead_letters;
+mod drive;
+mod events;
+mod journal;
+mod replay;
+mod steps;
+mod sweep;
+mod upstreams;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use service_kit::variables::{
-    DATABASE_POOL_SIZE, DATABASE_URL, EVENT_BUS_BROKERS, EVENT_BUS_CONSUMER_GROUP, EVENT_BUS_PARTITION_COUNT, EVENT_BUS_TOPIC_PREFIX,
-    GIT_CLONE_TIMEOUT, GIT_OPERATION_TIMEOUT, GIT_SERVICE_URL, GIT_WORKSPACE_BASE_PATH, LLM_ORCHESTRATOR_URL, SANDBOX_MANAGER_URL, TEXT,
-};
-use service_kit::{App, BoxError, Check, Database, DatabaseUrl, Lifecycle, Program, Settings, Surface, Variable, upstream_check};
+use feature_store::Store;
+use service_bus::{ConsumerOptions, Publisher, consume, dead_letter_topic, event_topic};
+use service_kit::{App, Arguments, BoxError, Database, Lifecycle, Program, Surface, Task};
+
+use config::{Config, read};
+use dead_letters::DeadLetterTopic;
+use drive::{Driver, Stop};
+use events::Events;
+use upstreams::Services;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const ABOUT: &str = "drives features through their states";
 
-const WORKER_ID: Variable<String> =
-    Variable::new("WORKER_ID", &TEXT, "name of this worker among the others, the pod's name").or("feature-worker");
-
-struct Config {
-    database: DatabaseUrl,
-    pool_size: u32,
-    worker: String,
-    upstreams: Vec<Check>,
-}
-
-fn read(settings: &mut Settings) -> Config {
-    let config = Config {
-        database: settings.required(&DATABASE_URL),
-        pool_size: settings.required(&DATABASE_POOL_SIZE),
-        worker: settings.required(&WORKER_ID),
-        upstreams: read_upstreams(settings),
-    };
-    // Read for their mistakes: a worker must not start with a configuration that its first feature would trip over.
-    settings.optional(&EVENT_BUS_BROKERS);
-    settings.required(&EVENT_BUS_TOPIC_PREFIX);
-    settings.required(&EVENT_BUS_CONSUMER_GROUP);
-    settings.required(&EVENT_BUS_PARTITION_COUNT);
-    settings.required(&GIT_WORKSPACE_BASE_PATH);
-    settings.required(&GIT_CLONE_TIMEOUT);
-    settings.required(&GIT_OPERATION_TIMEOUT);
-    config
-}
-
-fn read_upstreams(settings: &mut Settings) -> Vec<Check> {
-    let upstreams = [
-        ("git-service", settings.optional(&GIT_SERVICE_URL)),
-        ("llm-orchestrator", settings.optional(&LLM_ORCHESTRATOR_URL)),
-        ("sandbox-manager", settings.optional(&SANDBOX_MANAGER_URL)),
-    ];
-    upstreams.into_iter().filter_map(|(name, upstream)| Some(upstream_check(name, upstream?))).collect()
-}
-
-async fn start(_lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+fn database(config: &Config) -> Database {
     // The server lists its connections by this name: one can tell which worker holds which.
     let application = format!("{NAME} {}", config.worker);
-    let database = Database::new(config.database, config.pool_size, &application);
-    let checks = [database.check()].into_iter().chain(config.upstreams).collect();
-    Ok(App { checks, ..App::default() })
+    Database::new(config.database.clone(), config.pool_size, &application)
+}
+
+async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+    let database = database(&config);
+    let checks = [database.check()].into_iter().chain(config.checks()).collect();
+    let store = Store::new(database.pool().clone(), config.keys()?);
+    let stop = end_with(&lifecycle, config.patience);
+    let services = Services::new(config.addresses.clone())?;
+    let (bus, idle) = (config.bus(), config.sweep_idle);
+    let driver = Arc::new(Driver::new(store.clone(), services, config.options, stop.clone()));
+    let dead_letters = DeadLetterTopic { publisher: Publisher::new(bus.clone()), topic: dead_letter_topic(&config.topic_prefix) };
+    let events = Events::new(Arc::clone(&driver), Arc::new(dead_letters), config.options.tries);
+    let consumer = async move {
+        let options = ConsumerOptions::new(event_topic(&config.topic_prefix), &config.group, config.options.concurrency);
+        let ended = stop.begin_nothing.clone().cancelled_owned();
+        Ok(consume(&bus, options, ended, move |received| events.clone().take(received)).await?)
+    };
+    let sweep = async move {
+        sweep::sweep(driver, store, idle).await;
+        Ok(())
+    };
+    Ok(App { checks, tasks: vec![Task::new("consumer", consumer), Task::new("sweep", sweep)], ..App::default() })
+}
+
+/// Lets nothing begin once the process is to stop, and drops what still runs when the patience is over.
+fn end_with(lifecycle: &Lifecycle, patience: Duration) -> Stop {
+    let (stop, stopping) = (Stop::default(), lifecycle.stopping());
+    let told = stop.clone();
+    tokio::spawn(async move {
+        stopping.await;
+        told.begin_nothing.cancel();
+        tokio::time::sleep(patience).await;
+        told.drop_everything.cancel();
+    });
+    stop
+}
+
+async fn replay(config: Config, arguments: Arguments) -> Result<ExitCode, BoxError> {
+    let store = Store::new(database(&config).pool().clone(), config.keys()?);
+    replay::run(store, arguments).await
 }
 
 fn main() -> ExitCode {
-    Program::new(NAME, env!("CARGO_PKG_VERSION"), ABOUT, read).surface(Surface::Metrics).run(start)
+    Program::new(NAME, env!("CARGO_PKG_VERSION"), ABOUT, read)
+        .surface(Surface::Metrics)
+        .command_with("replay", "compare what a feature's events say with the database: 0 the same, 1 not", replay::OPTIONS, replay)
+        .run(start)
 }
