@@ -91,6 +91,21 @@ mod tests {
         check(&["\"><script>"], 1, "10.0.0.9");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_list_makes_another_client_than_a_trusted_proxy_told(told in "[ -~]{0,60}", honest in proptest::prelude::any::<[u8; 4]>(), hops in 1_usize..4) {
+            let peer: IpAddr = [10, 0, 0, 9].into();
+            let honest = IpAddr::from(honest);
+            let mut headers = HeaderMap::new();
+            headers.insert(FORWARDED_FOR, HeaderValue::try_from(&told).unwrap());
+            proptest::prop_assert_eq!(Origin::of(&Uri::from_static("/"), &headers, peer, 0).address, peer);
+            let origin = Origin::of(&Uri::from_static("/"), &headers, peer, hops);
+            proptest::prop_assert!(origin.via.len() <= hops + 1);
+            headers.append(FORWARDED_FOR, HeaderValue::try_from(honest.to_string()).unwrap());
+            proptest::prop_assert_eq!(Origin::of(&Uri::from_static("/"), &headers, peer, 1).address, honest);
+        }
+    }
+
     #[test]
     fn tls_is_told_by_trusted_proxies_only() {
         let mut headers = HeaderMap::new();

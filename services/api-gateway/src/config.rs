@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_kit::variables::{AMOUNT, COUNT, FEATURE_SERVICE_URL, REPOSITORY_SERVICE_URL, SECONDS, TEXT, UPSTREAM};
+use service_kit::variables::{AMOUNT, COUNT, FEATURE_SERVICE_URL, REPOSITORY_SERVICE_URL, TEXT, UPSTREAM};
 use service_kit::{Kind, Settings, Upstream, Variable};
 use url::Url;
 
@@ -23,6 +23,10 @@ const SWITCH: Kind<bool> = Kind {
         _ => None,
     },
 };
+const LIMIT: Kind<Duration> = Kind {
+    expected: "a number of seconds from 1 to 3600",
+    parse: |text| text.parse().ok().filter(|seconds| (1..=3600).contains(seconds)).map(Duration::from_secs),
+};
 const HOPS: Kind<usize> = Kind { expected: "a number from 0 to 10", parse: |text| text.parse().ok().filter(|hops| *hops <= 10) };
 const BYTES: Kind<usize> = Kind { expected: "a number of bytes above 0", parse: |text| text.parse().ok().filter(|bytes| *bytes > 0) };
 const HOSTS: Kind<Vec<String>> = Kind { expected: "host names separated by commas", parse: parse_hosts };
@@ -35,7 +39,7 @@ const OIDC_ISSUER: Variable<Option<Url>> =
 const OIDC_CLIENT_ID: Variable<String> =
     Variable::new("OIDC_CLIENT_ID", &TEXT, "audience that tokens must be for; needed unless `OIDC_MODE` is `off`");
 const OIDC_KEYS_SECONDS: Variable<Duration> =
-    Variable::new("OIDC_KEYS_SECONDS", &SECONDS, "how often the issuer's keys are fetched").or("300");
+    Variable::new("OIDC_KEYS_SECONDS", &LIMIT, "how often the issuer's keys are fetched").or("300");
 const OIDC_ONE_TIME_TOKENS: Variable<bool> =
     Variable::new("OIDC_ONE_TIME_TOKENS", &SWITCH, "whether each token may be used once only, told by its `jti`").or("false");
 const RATE_LIMIT_PER_SECOND: Variable<f64> =
@@ -43,7 +47,7 @@ const RATE_LIMIT_PER_SECOND: Variable<f64> =
 const RATE_LIMIT_BURST: Variable<u32> = Variable::new("RATE_LIMIT_BURST", &COUNT, "requests that a client may send at once").or("200");
 const BODY_LIMIT_BYTES: Variable<usize> = Variable::new("BODY_LIMIT_BYTES", &BYTES, "most bytes of a request's body").or("52428800");
 const REQUEST_TIMEOUT_SECONDS: Variable<Duration> =
-    Variable::new("REQUEST_TIMEOUT_SECONDS", &SECONDS, "longest time for a request; streams of events are free of it").or("30");
+    Variable::new("REQUEST_TIMEOUT_SECONDS", &LIMIT, "longest time for a request; streams of events are free of it").or("30");
 const TRUSTED_PROXY_HOPS: Variable<usize> = Variable::new(
     "TRUSTED_PROXY_HOPS",
     &HOPS,
@@ -122,7 +126,7 @@ fn read_issuer(settings: &mut Settings) -> Option<Issuer> {
     let keys_age = settings.required(&OIDC_KEYS_SECONDS);
     let one_time = settings.required(&OIDC_ONE_TIME_TOKENS);
     let url = url.filter(|_| mode == Mode::Required)?;
-    Some(Issuer { url, audience, keys_age: keys_age.max(Duration::from_secs(1)), one_time })
+    Some(Issuer { url, audience, keys_age, one_time })
 }
 
 fn parse_issuer(text: &str) -> Option<Url> {

@@ -157,7 +157,9 @@ fn refused(error: &jsonwebtoken::errors::Error) -> Refusal {
         ErrorKind::InvalidIssuer => "it was issued by somebody else",
         ErrorKind::InvalidAudience => "it is for somebody else",
         ErrorKind::InvalidSignature => "its signature is wrong",
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => "a claim is missing or has a wrong form",
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => {
+            "a claim is missing or has a wrong form"
+        }
         _ => "it is malformed",
     })
 }

@@ -94,6 +94,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn an_origin_is_our_own_only_if_it_names_the_host(text in "[ -~]{0,40}", host in "[a-z]{1,8}\\.[a-z]{2,3}(:[1-9][0-9]{1,3})?") {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::try_from(&text).unwrap());
+            let host: Authority = host.parse().unwrap();
+            proptest::prop_assert!(is_foreign(&headers, Some(&host)) || text.contains(host.host()));
+            headers.insert(ORIGIN, HeaderValue::try_from(format!("https://{host}")).unwrap());
+            proptest::prop_assert!(!is_foreign(&headers, Some(&host)));
+        }
+    }
+
     #[test]
     fn names_that_anybody_could_make_are_not_our_own() {
         let allowed = ["feature.example.com".to_owned()];

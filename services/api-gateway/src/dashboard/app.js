@@ -33,6 +33,8 @@ function showProblem(error) {
 function showConnection(state) {
   const live = state === "live";
   by("live").dataset.live = live ? "live" : "away";
+  // What is shown of the services is not known any more once the gateway is away.
+  document.body.toggleAttribute("data-old", !live && state.code === "unreachable");
   by("live-text").textContent = live ? "Live" : "Not connected";
   if (live) by("problem").hidden = true;
   else if (state.status || state.code === "unreachable") showProblem(state);
@@ -87,14 +89,19 @@ function drawDetail() {
   if (feature) detail.draw(feature, timeline, { close, cancel });
 }
 
+// Notes how far an ended feature came: only its events tell.
+function remember(id, events) {
+  const moved = events.filter((event) => event.previous_state).at(-1);
+  const feature = features.get(id);
+  if (feature && moved && !isRunning(feature.state)) learn({ ...feature, last: moved.previous_state });
+}
+
 async function loadTimeline() {
   const id = open;
   const told = await api.call("Timeline", { id });
   if (id !== open) return;
   timeline = told;
-  const moved = told.events.filter((event) => event.previous_state).at(-1);
-  const feature = features.get(id);
-  if (feature && moved && !isRunning(feature.state)) learn({ ...feature, last: moved.previous_state });
+  remember(id, told.events);
   drawDetail();
   draw();
 }
@@ -181,8 +188,13 @@ async function askServices() {
 async function load() {
   await loadPage();
   // What happened before the page was opened: the newest features' own events.
-  const newest = ordered().slice(0, 10).map((feature) => api.call("Timeline", { id: feature.id }).catch(() => ({ events: [] })));
-  side.addEvents((await Promise.all(newest)).flatMap((told) => told.events), features);
+  const eventsOf = async ({ id }) => {
+    const { events } = await api.call("Timeline", { id }).catch(() => ({ events: [] }));
+    remember(id, events);
+    return events;
+  };
+  side.addEvents((await Promise.all(ordered().slice(0, 10).map(eventsOf))).flat(), features);
+  draw();
 }
 
 function listen() {

@@ -333,5 +333,6 @@ async fn what_fails_is_said_plainly() {
     assert_eq!(page.evaluate("document.getElementById('problem').hidden").await, Value::Bool(true));
     drop(gateway);
     page.until("document.getElementById('problem-text').textContent.includes('can’t be reached')").await;
+    assert_eq!(page.evaluate("document.body.hasAttribute('data-old')").await, Value::Bool(true));
     page.picture("away").await;
 }

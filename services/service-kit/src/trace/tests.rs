@@ -85,3 +85,13 @@ fn a_request_is_named_to_those_who_are_asked_on_its_behalf() {
         assert_eq!(request_id(), None);
     });
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_the_headers_say_there_is_a_trace_that_goes_on(parent in "[0-9a-f]{0,3}-?[0-9a-fA-F]{0,40}-?[ -~]{0,24}-?[0-9a-f]{0,3}", state in "[ -~]{0,60}") {
+        traced(|| {
+            let (traceparent, _) = block_on(enter("step", Some(&parent), Some(&state), async { current_headers() }));
+            parts(&traceparent.unwrap());
+        });
+    }
+}
