@@ -1,116 +1,18 @@
 //! The dashboard as a browser shows it.
 
-use feature_api::feature::{Artifact, Event, Feature, State, Step, TimelineResponse};
+use feature_api::feature::State;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use crate::browser::{Page, View};
-use crate::double::{Double, ago, step};
+use crate::day::{HOSTILE, fill, id};
+use crate::double::Double;
 use crate::issuer::{AUDIENCE, Issuer, Key};
 use crate::{open_gateway, started};
 
 const LIGHT: View = View { width: 1280, dark: false };
 const DARK: View = View { width: 1280, dark: true };
 const NARROW: View = View { width: 360, dark: false };
-const HOSTILE: &str = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
-
-fn id(index: u32) -> String {
-    format!("{index:08x}-5b1c-4f6e-9d0e-3c7a52b1f{index:03x}")
-}
-
-fn feature(index: u32, state: State, repository: &str, (begun, took): (u64, Option<u64>)) -> Feature {
-    Feature {
-        id: id(index),
-        state: state.into(),
-        repository_url: repository.to_owned(),
-        created_at: ago(begun),
-        updated_at: ago(begun.saturating_sub(took.unwrap_or(0))),
-        completed_at: took.map(|took| ago(begun - took)),
-        branch: (state == State::Completed).then(|| format!("feature/{}", id(index))),
-        ..Feature::default()
-    }
-}
-
-fn event(feature: u32, sequence: i32, (from, to): (State, State), at: u64) -> Event {
-    Event {
-        id: format!("{}-{sequence}", id(feature)),
-        feature_execution_id: id(feature),
-        sequence,
-        event_type: "feature.state_changed".to_owned(),
-        state: to.into(),
-        previous_state: Some(from.into()),
-        created_at: ago(at),
-        ..Event::default()
-    }
-}
-
-/// Fills the double with what a day brings.
-fn fill(double: &Double) {
-    let add = |feature: Feature, timeline: TimelineResponse| double.add(feature, timeline);
-    let quiet = TimelineResponse::default;
-    add(feature(1, State::Cancelled, "https://git.example.com/platform/billing.git", (86_000, Some(400))), quiet());
-    add(feature(2, State::Completed, "ssh://git@git.example.com/team/website.git", (7300, Some(312))), quiet());
-    let failed = Feature {
-        error: Some("verification failed with exit code 1: 2 tests failed: tax_is_rounded, totals_add_up".to_owned()),
-        ..feature(3, State::Failed, "https://git.example.com/platform/billing.git", (3900, Some(171)))
-    };
-    let broken = Step {
-        error: Some("exit code 1: assertion failed: left 19.99, right 20.00".to_owned()),
-        attempts: 3,
-        ..step(4, "verify", "failed", (3800, 71))
-    };
-    let steps = vec![
-        step(0, "look", "done", (3900, 4)),
-        step(1, "plan", "done", (3895, 21)),
-        step(2, "patch", "done", (3874, 48)),
-        step(3, "push", "done", (3825, 6)),
-        broken,
-    ];
-    add(failed, TimelineResponse { steps, events: vec![event(3, 9, (State::Verifying, State::Failed), 3729)] });
-    let hostile = Feature {
-        error: Some(HOSTILE.to_owned()),
-        ..feature(4, State::Failed, "https://git.example.com/team/<script>alert(1)</script>.git", (1800, Some(9)))
-    };
-    let hostile_step = Step { error: Some(HOSTILE.to_owned()), ..step(0, "look", "failed", (1800, 9)) };
-    let hostile_event = Event {
-        error: Some(HOSTILE.to_owned()),
-        event_type: "step.failed".to_owned(),
-        step_type: Some(HOSTILE.to_owned()),
-        ..event(4, 3, (State::Pending, State::Failed), 1790)
-    };
-    let artifact = |key: &str, url: &str| Artifact {
-        key: key.to_owned(),
-        url: url.to_owned(),
-        sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
-    };
-    let hostile = Feature { artifacts: vec![artifact("4/change.patch", "javascript:document.title='owned'")], ..hostile };
-    add(hostile, TimelineResponse { steps: vec![hostile_step], events: vec![hostile_event] });
-    let done = Feature {
-        artifacts: vec![
-            artifact("5/change.patch", "http://127.0.0.1:9/change.patch"),
-            artifact("5/verify.log", "http://127.0.0.1:9/verify.log"),
-        ],
-        ..feature(5, State::Completed, "https://git.example.com/tools/release-notes-from-commit-messages.git", (900, Some(148)))
-    };
-    let types = [("look", 900, 3), ("plan", 896, 22), ("patch", 874, 51), ("push", 822, 5), ("verify", 816, 62), ("artifacts", 753, 1)];
-    let steps = types.iter().zip(0..).map(|((name, begun, took), index)| step(index, name, "done", (*begun, *took))).collect();
-    let states = [State::Pending, State::Analyzing, State::Planning, State::Executing, State::Verifying, State::Completed];
-    let events = states
-        .windows(2)
-        .zip(1..)
-        .map(|(pair, index)| event(5, index, (pair[0], pair[1]), 900 - 29 * u64::from(index.unsigned_abs())))
-        .collect();
-    add(done, TimelineResponse { steps, events });
-    add(feature(6, State::Verifying, "https://git.example.com/platform/search.git", (260, None)), quiet());
-    let steps = vec![step(0, "look", "done", (95, 3)), step(1, "plan", "done", (92, 31)), step(2, "patch", "running", (60, 0))];
-    add(
-        feature(7, State::Executing, "https://git.example.com/platform/orders.git", (96, None)),
-        TimelineResponse { steps, events: vec![event(7, 5, (State::Planning, State::Executing), 60)] },
-    );
-    add(feature(8, State::Planning, "https://git.example.com/team/website.git", (31, None)), quiet());
-    add(feature(9, State::Analyzing, "https://git.example.com/mobile/app.git", (8, None)), quiet());
-    add(feature(10, State::Pending, "https://git.example.com/mobile/app.git", (2, None)), quiet());
-}
 
 /// Opens the dashboard of a gateway in front of `double`, and waits for its features.
 async fn dashboard(double: &Double, view: View) -> (service_testing::Service, Page) {

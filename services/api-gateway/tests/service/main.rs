@@ -5,6 +5,7 @@
 mod browser;
 mod calls;
 mod dashboard;
+mod day;
 mod double;
 mod issuer;
 mod limits;
