@@ -1,56 +1,78 @@
 //! sandbox-manager: runs commands in sandboxes, asked over gRPC; the standard health service tells whether it takes work.
+//!
+//! # What holds a sandbox
+//! `SANDBOX_RUNTIME=process`: namespaces of its own (processes, mounts, network, IPC, names), as root or, where the kernel allows it, as an
+//! ordinary user in a user namespace; control groups of version 1 or 2 where they may be written; limits of processes in any
+//! case. Each result names what held (`isolation`), and what is not named there was not available. A command sees a read-only
+//! view of `SANDBOX_READABLE_PATHS`, its workspace at `/workspace`, and a `/tmp` of its own.
+//!
+//! `SANDBOX_RUNTIME=containerd` is not built yet and is refused at the start.
+//!
+//! # One program, four roles
+//! `unsafe` code is forbidden here, and between `fork` and `exec` there is no room without it. So the program starts itself
+//! again, once for each thing that only a new process can do, and each step uses safe calls only. The programs `unshare`,
+//! `setpriv` and `prlimit` would do a part of it, but are not in a container's image, can't tell what failed, and can't end what they started.
+//!
+//! 1. *manager*: the service.
+//! 2. *outer* ([`role::outer`]): joins the control groups, makes the namespaces, waits for the next.
+//! 3. *init* ([`role::init`]): first process in them; mounts, starts the command, takes in orphans, ends everything when it is told to
+//!    or when its socket to the manager closes, as it does when the manager is killed.
+//! 4. *enter* ([`role::enter`]): sets the limits, drops the privileges, becomes the command.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod end;
+mod groups;
+mod local;
+mod output;
+mod plan;
+mod procs;
+mod role;
+mod run;
+mod runtime;
+mod service;
+mod settings;
+mod slots;
+mod spec;
+mod unpack;
+
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
-use service_kit::variables::{AMOUNT, BIND_ADDRESS, COUNT, PATH, PORT, SECONDS, TEXT};
-use service_kit::{App, BoxError, Kind, Lifecycle, Program, Settings, Surface, Task, Variable, listen};
+use feature_api::sandbox::sandbox_service_server::SandboxServiceServer;
+use service_kit::trace::grpc_span;
+use service_kit::{App, BoxError, Lifecycle, Program, Surface, Task, listen};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::local::Local;
+use crate::service::Sandboxes;
+use crate::settings::Config;
+
 const ABOUT: &str = "runs commands in sandboxes";
 
-const RUNTIME_KIND: Kind<String> =
-    Kind { expected: "containerd or process", parse: |text| ["containerd", "process"].contains(&text).then(|| text.to_owned()) };
-const GRPC_PORT: Variable<u16> = Variable::new("GRPC_PORT", &PORT, "port of the gRPC interface").or("50051");
-const RUNTIME: Variable<String> = Variable::new("SANDBOX_RUNTIME", &RUNTIME_KIND, "what sandboxes are made of").or("containerd");
-const CPU_LIMIT: Variable<f64> = Variable::new("SANDBOX_CPU_LIMIT", &AMOUNT, "CPUs of one sandbox").or("4");
-const MEMORY_LIMIT: Variable<u32> = Variable::new("SANDBOX_MEMORY_LIMIT_MB", &COUNT, "memory of one sandbox, in MiB").or("8192");
-const TIMEOUT: Variable<Duration> = Variable::new("SANDBOX_TIMEOUT_SECONDS", &SECONDS, "longest run of one sandbox").or("600");
-const SOCKET: Variable<String> = Variable::new("CONTAINERD_SOCKET", &PATH, "socket of containerd").or("/run/containerd/containerd.sock");
-const NODE_NAME: Variable<String> = Variable::new("NODE_NAME", &TEXT, "name of the node");
-
-struct Config {
-    address: SocketAddr,
-}
-
-fn read(settings: &mut Settings) -> Config {
-    let address = settings.required(&BIND_ADDRESS).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    let config = Config { address: SocketAddr::new(address, settings.required(&GRPC_PORT)) };
-    settings.required(&RUNTIME);
-    settings.required(&CPU_LIMIT);
-    settings.required(&MEMORY_LIMIT);
-    settings.required(&TIMEOUT);
-    settings.required(&SOCKET);
-    settings.optional(&NODE_NAME);
-    config
-}
+/// Largest message: a piece of the archive is at most 1 MiB.
+const LARGEST_MESSAGE: usize = 2 << 20;
 
 async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
-    let listener = listen(config.address, GRPC_PORT.name).await?;
+    let runtime = Local::open(&config).await?;
+    let listener = listen(config.address, settings::GRPC_PORT.name).await?;
     let address = listener.local_addr()?;
     tracing::info!(server = "grpc", %address, port = address.port(), "listening");
     let (mut reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<SandboxServiceServer<Sandboxes<Local>>>().await;
+    let sandboxes = Sandboxes::new(Arc::new(runtime), config.limits, config.concurrency);
+    let sandboxes = SandboxServiceServer::new(sandboxes).max_decoding_message_size(LARGEST_MESSAGE);
     let (draining, stopping) = (lifecycle.draining(), lifecycle.stopping());
     let tell = async move {
         draining.await;
         reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        reporter.set_not_serving::<SandboxServiceServer<Sandboxes<Local>>>().await;
         stopping.await;
         // Ends the streams of those who watch the status; the server would wait for them until it is cut off.
         reporter.clear_service_status("").await;
+        reporter.clear_service_status("feature.sandbox.v1.SandboxService").await;
     };
-    let serve = Server::builder().add_service(health).serve_with_incoming_shutdown(TcpIncoming::from(listener), lifecycle.stopping());
+    let server = Server::builder().trace_fn(grpc_span).add_service(health).add_service(sandboxes);
+    let serve = server.serve_with_incoming_shutdown(TcpIncoming::from(listener), lifecycle.stopping());
     let grpc = async move {
         tokio::pin!(serve);
         // Side by side: the status must change while requests are still taken.
@@ -64,5 +86,8 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
 }
 
 fn main() -> ExitCode {
-    Program::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), ABOUT, read).surface(Surface::Metrics).run(start)
+    if let Some(role) = role::of(std::env::args_os().nth(1)) {
+        return role();
+    }
+    Program::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), ABOUT, settings::read).surface(Surface::Metrics).run(start)
 }
