@@ -21,10 +21,10 @@ use crate::methods::Target;
 const ABOUT: &str = "routes clients' requests to the services of the feature platform, and shows its dashboard";
 
 async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
-    // Readiness follows the services alone. Without the issuer's keys calls are answered with 503, and the dashboard says so; taking the
-    // gateway away instead would hide the cause.
+    // Once it has found the services it is there to say which of them is away, or that the issuer's keys are not known: a door that
+    // vanishes says nothing.
     let behind = [(Target::Features, &config.feature_service), (Target::Repositories, &config.repository_service)];
-    let check = |(target, upstream): (Target, &Option<_>)| upstream.clone().map(|upstream| upstream_check(target.name(), upstream));
+    let check = |(target, upstream): (Target, &Option<_>)| upstream.clone().map(|upstream| upstream_check(target.name(), upstream).once());
     let checks = behind.into_iter().filter_map(check).collect();
     let gateway = Gateway::new(config, lifecycle.clone())?;
     let tasks = gateway.keys_task(lifecycle.stopping()).into_iter().collect();

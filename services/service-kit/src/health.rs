@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
@@ -35,6 +36,24 @@ impl Check {
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         Self { name: name.into(), run: Arc::new(move || Box::pin(run())) }
+    }
+
+    /// Makes a check that stays passed once it has passed.
+    ///
+    /// For what a service must find when it starts, but whose later absence it tells its clients better than it would by hiding.
+    #[must_use]
+    pub fn once(self) -> Self {
+        let (name, passed) = (self.name.clone(), Arc::new(AtomicBool::new(false)));
+        Self::new(name, move || {
+            let (run, passed) = (Arc::clone(&self.run), Arc::clone(&passed));
+            async move {
+                if !passed.load(Ordering::Relaxed) {
+                    run().await?;
+                    passed.store(true, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        })
     }
 }
 
@@ -168,6 +187,15 @@ mod tests {
     fn a_check_that_panics_is_a_failing_check() {
         let broken = Check::new("broken", || async { panic!("bug") });
         check_report(vec![broken], r#"{"status":"unready","checks":[{"name":"broken","ok":false,"cause":"the check itself failed"}]}"#);
+    }
+
+    #[tokio::test]
+    async fn what_is_needed_once_is_not_asked_for_again() {
+        let answers = Arc::new(std::sync::Mutex::new(vec![Err("gone again".to_owned()), Ok(()), Err("not yet".to_owned())]));
+        let check = Check::new("once", move || std::future::ready(answers.lock().unwrap().pop().unwrap())).once();
+        for expected in [Err("not yet".to_owned()), Ok(()), Ok(())] {
+            assert_eq!((check.run)().await, expected);
+        }
     }
 
     #[tokio::test]

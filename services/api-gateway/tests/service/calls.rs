@@ -108,6 +108,24 @@ async fn a_service_that_is_away_slow_or_broken_is_told_from_a_wrong_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_has_found_its_services_stays_to_tell_that_they_are_away() {
+    let (gateway, url) = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = format!("http://{}", listener.local_addr().unwrap());
+        let (gateway, url) = open_gateway(&there, &[]);
+        tokio::task::block_in_place(|| gateway.wait_for_readiness(200)).unwrap();
+        (gateway, url)
+    };
+    check_error(send(&url, CREATE, &instruction("x")).await, 503, "unavailable", "can't be reached").await;
+    let metrics = gateway.port("metrics").unwrap();
+    // Longer than an answer is given again.
+    let started = std::time::Instant::now();
+    while started.elapsed() < Duration::from_millis(600) {
+        assert_eq!(tokio::task::block_in_place(|| get(metrics, "/readyz")).unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_pass_at_once_for_longer_than_a_request_may_take_and_end_when_the_gateway_does() {
     let double = Double::start().await;
     let (mut gateway, url) = open_gateway(&double.url, &[("REQUEST_TIMEOUT_SECONDS", "1"), ("SHUTDOWN_GRACE_SECONDS", "20")]);
