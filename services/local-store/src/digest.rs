@@ -64,11 +64,11 @@ impl Expected {
         Digests {
             md5: Md5::new(),
             sums: ChecksumHasher {
-                crc32: wanted(&sums.checksum_crc32, announced(ChecksumAlgorithm::CRC32)),
-                crc32c: wanted(&sums.checksum_crc32c, announced(ChecksumAlgorithm::CRC32C)),
-                crc64nvme: wanted(&sums.checksum_crc64nvme, announced(ChecksumAlgorithm::CRC64NVME)),
-                sha1: wanted(&sums.checksum_sha1, announced(ChecksumAlgorithm::SHA1)),
-                sha256: wanted(&sums.checksum_sha256, announced(ChecksumAlgorithm::SHA256)),
+                crc32: wanted(sums.checksum_crc32.as_ref(), announced(ChecksumAlgorithm::CRC32)),
+                crc32c: wanted(sums.checksum_crc32c.as_ref(), announced(ChecksumAlgorithm::CRC32C)),
+                crc64nvme: wanted(sums.checksum_crc64nvme.as_ref(), announced(ChecksumAlgorithm::CRC64NVME)),
+                sha1: wanted(sums.checksum_sha1.as_ref(), announced(ChecksumAlgorithm::SHA1)),
+                sha256: wanted(sums.checksum_sha256.as_ref(), announced(ChecksumAlgorithm::SHA256)),
             },
         }
     }
@@ -91,7 +91,7 @@ impl Expected {
     }
 }
 
-fn wanted<D: Default>(expected: &Option<String>, announced: bool) -> Option<D> {
+fn wanted<D: Default>(expected: Option<&String>, announced: bool) -> Option<D> {
     (expected.is_some() || announced).then(D::default)
 }
 

@@ -212,16 +212,11 @@ impl Store {
     pub(crate) fn commit(&self, bucket: &str, upload: Upload, object: Object, conditions: &[Condition]) -> Result<(), StoreError> {
         let path = self.object_path(bucket, &object.key);
         let finished = upload.finish(&object)?;
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let objects = index.get_mut(bucket).ok_or_else(|| StoreError::NoBucket(bucket.to_owned()))?;
-        // Looked at again: others may have written while the body came.
-        if !conditions.iter().all(|condition| condition.holds(objects.get(&object.key))) {
-            return Err(StoreError::Condition);
-        }
-        finished.move_to(&path)?;
-        objects.insert(object.key.clone(), Arc::new(object));
-        measure(bucket, objects);
-        sync_folder(&self.bucket_path(bucket))
+        self.change(bucket, &object.key.clone(), conditions, move |objects| {
+            finished.move_to(&path)?;
+            objects.insert(object.key.clone(), Arc::new(object));
+            Ok(())
+        })
     }
 
     /// Removes an object if the conditions hold; a missing one is no failure.
@@ -229,19 +224,34 @@ impl Store {
     /// # Errors
     /// If there is no such bucket, a condition does not hold, or the disk refuses it.
     pub(crate) fn remove(&self, bucket: &str, key: &str, conditions: &[Condition]) -> Result<(), StoreError> {
+        self.change(bucket, key, conditions, |objects| {
+            if objects.contains_key(key) {
+                let path = self.object_path(bucket, key);
+                fs::remove_file(&path).map_err(disk("remove", &path))?;
+                objects.remove(key);
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes one change to a bucket, if the conditions hold of `key` in that moment, and waits until the disk has it.
+    fn change(
+        &self,
+        bucket: &str,
+        key: &str,
+        conditions: &[Condition],
+        change: impl FnOnce(&mut Objects) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let objects = index.get_mut(bucket).ok_or_else(|| StoreError::NoBucket(bucket.to_owned()))?;
         if !conditions.iter().all(|condition| condition.holds(objects.get(key))) {
             return Err(StoreError::Condition);
         }
-        if objects.contains_key(key) {
-            let path = self.object_path(bucket, key);
-            fs::remove_file(&path).map_err(disk("remove", &path))?;
-            objects.remove(key);
-            measure(bucket, objects);
-            sync_folder(&self.bucket_path(bucket))?;
-        }
-        Ok(())
+        change(objects)?;
+        measure(bucket, objects);
+        // Readers need not wait for the disk, only who made the change must.
+        drop(index);
+        sync_folder(&self.bucket_path(bucket))
     }
 
     /// Checks that the folder is still there.
