@@ -12,13 +12,17 @@ pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 
 /// Programs of this machine by the name of the image that they stand for.
 ///
-/// A name is the last part of an image's path (`feature-service` of `registry.example.com/feature-service:1.0`) or the whole path.
+/// A name is the last part of an image's path (`feature-service` of `registry.example.com/feature-service:1.0`) or the whole path. An image
+/// with a digest is first looked for among those that were installed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Catalogue(BTreeMap<String, PathBuf>);
+pub struct Catalogue {
+    named: BTreeMap<String, PathBuf>,
+    installed: Option<PathBuf>,
+}
 
 impl FromIterator<(String, PathBuf)> for Catalogue {
     fn from_iter<I: IntoIterator<Item = (String, PathBuf)>>(entries: I) -> Self {
-        Self(entries.into_iter().collect())
+        Self { named: entries.into_iter().collect(), installed: None }
     }
 }
 
@@ -54,12 +58,22 @@ pub(crate) enum NoProgram {
 }
 
 impl Catalogue {
+    /// Adds a folder of installed programs: `<hexadecimal digits of the SHA-256>/<name>`.
+    #[must_use]
+    pub fn with_installed(self, folder: PathBuf) -> Self {
+        Self { installed: Some(folder), ..self }
+    }
+
     /// Finds the program that an image stands for.
     pub(crate) fn program(&self, image: &str) -> Result<PathBuf, NoProgram> {
         let path = repository(image);
         let last = path.rsplit('/').next().unwrap_or(path);
-        let Some(program) = self.0.get(path).or_else(|| self.0.get(last)) else {
-            let known = self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let installed = self.installed.as_ref().zip(image.split_once("@sha256:")).map(|(folder, (_, digits))| folder.join(digits).join(last));
+        if let Some(installed) = installed.filter(|installed| installed.exists() || self.named.is_empty()) {
+            return executable(&installed);
+        }
+        let Some(program) = self.named.get(path).or_else(|| self.named.get(last)) else {
+            let known = self.named.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(NoProgram::Unknown { known });
         };
         executable(program)
@@ -128,6 +142,23 @@ mod tests {
         assert_eq!(said("gone"), Err("program not found: /nowhere/gone".to_owned()));
         assert_eq!(said("text"), Err("/etc/passwd is no program: it is not executable".to_owned()));
         assert_eq!(said("other"), Err("no program of this machine stands for it; known are: gone, shell, text".to_owned()));
+    }
+
+    #[test]
+    fn an_image_with_a_digest_is_the_program_that_was_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("30be/shell");
+        fs::create_dir(folder.path().join("30be")).unwrap();
+        fs::copy("/bin/true", &program).unwrap();
+        let installed = Catalogue::default().with_installed(folder.path().to_owned());
+        assert_eq!(installed.program("provision.local/shell@sha256:30be"), Ok(program.clone()));
+        let missing = installed.program("provision.local/shell@sha256:77").unwrap_err().to_string();
+        assert_eq!(missing, format!("program not found: {}", folder.path().join("77/shell").display()));
+        let both: Catalogue = [("shell".to_owned(), "/bin/sh".into())].into_iter().collect();
+        let both = both.with_installed(folder.path().to_owned());
+        assert_eq!(both.program("provision.local/shell@sha256:30be"), Ok(program));
+        assert_eq!(both.program("provision.local/shell@sha256:77"), Ok("/bin/sh".into()));
+        assert_eq!(both.program("provision.local/shell"), Ok("/bin/sh".into()));
     }
 
     #[test]

@@ -45,12 +45,13 @@ pub(crate) fn environment(global: &GlobalArgs, sources: &Sources) -> Result<Envi
 }
 
 /// Returns the folder for local state: outside the project, so that a read-only project works.
+///
+/// For root it is the machine's: programs that root starts for other users could not reach a folder in its home.
 pub(crate) fn state_folder(global: &GlobalArgs) -> Result<PathBuf, CliError> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let found = global
-        .state
-        .clone()
-        .or_else(|| std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(home).map(|base| base.join("provision")));
+    let of_machine = || nix::unistd::Uid::effective().is_root().then(|| PathBuf::from("/var/lib"));
+    let base = || std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(of_machine).or_else(home);
+    let found = global.state.clone().or_else(|| base().map(|base| base.join("provision")));
     let found = found.ok_or_else(|| CliError::Usage {
         message: "there is no folder for local state: HOME is not set".to_owned(),
         help: "name one with `--state DIR`".to_owned(),

@@ -73,6 +73,7 @@ pub(crate) fn confirm(ui: &Ui, args: &RunArgs, question: &str) -> Result<(), Cli
 
 /// Runs a plan and shows how it ended.
 pub(crate) async fn finish(session: &Session, plan: &Plan, options: ApplyOptions, ui: &mut Ui) -> Result<ExitStatus, CliError> {
+    session.install_programs()?;
     let listener = session.listen_for_interrupt()?;
     let result = ui.while_drawing(apply(&session.run, plan, options)).await;
     listener.abort();

@@ -1,8 +1,10 @@
 //! Programs of this machine that stand for images, when an environment runs here and not in a cluster.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use provision_config::{Environment, Sources};
 use provision_image::Digest;
@@ -12,6 +14,8 @@ use crate::error::CliError;
 
 /// Registry of images that are programs beside this one.
 const REGISTRY: &str = "provision.local/";
+/// Installed programs of a name that are kept beside the newest one.
+const KEPT: usize = 4;
 
 /// What a program's file looked like when its digest was computed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,21 +23,30 @@ struct Known {
     size: u64,
     modified: i128,
     inode: u64,
-    digest: String,
+    digits: String,
 }
 
 /// Programs by the name of the image that they stand for.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Programs(pub(crate) BTreeMap<String, PathBuf>);
+pub(crate) struct Programs(BTreeMap<String, Program>);
+
+#[derive(Debug, PartialEq)]
+struct Program {
+    path: PathBuf,
+    /// Hexadecimal digits of the SHA-256 of its content.
+    digits: String,
+}
 
 impl Programs {
     /// Finds the programs of an environment's images in `folder`; all that are missing are told at once.
-    pub(crate) fn find(environment: &Environment, folder: &Path) -> Result<Self, CliError> {
+    ///
+    /// Digests are kept in `cache` as long as size, time and inode of a file are the same.
+    pub(crate) fn find(environment: &Environment, folder: &Path, cache: &Path) -> Result<Self, CliError> {
         let images = environment.settings.images.iter().filter_map(|(_, image)| image.image.strip_prefix(REGISTRY));
         let programs: BTreeMap<String, PathBuf> = images.map(|name| (name.to_owned(), folder.join(name))).collect();
         let missing: Vec<&str> = programs.iter().filter(|(_, path)| !path.is_file()).map(|(name, _)| name.as_str()).collect();
         if missing.is_empty() {
-            return Ok(Self(programs));
+            return Self::digested(programs, cache);
         }
         Err(CliError::Usage {
             message: format!("{} has no program {}; nothing was changed", folder.display(), missing.join(", ")),
@@ -41,27 +54,64 @@ impl Programs {
         })
     }
 
-    /// Returns the sources with a lock that pins each image to its program's content: a program that was built anew makes new pods.
-    ///
-    /// Digests are kept in `cache` as long as size, time and inode of a file are the same.
-    pub(crate) fn pin(&self, sources: &Sources, environment: &Environment, cache: &Path) -> Result<Sources, CliError> {
+    fn digested(programs: BTreeMap<String, PathBuf>, cache: &Path) -> Result<Self, CliError> {
         let mut known: BTreeMap<PathBuf, Known> =
             std::fs::read(cache).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let before = known.clone();
-        let mut digests = BTreeMap::new();
-        for (name, path) in &self.0 {
-            digests.insert(name.as_str(), digest(path, &mut known)?);
+        let mut found = BTreeMap::new();
+        for (name, path) in programs {
+            let digits = digest(&path, &mut known)?;
+            found.insert(name, Program { path, digits });
         }
         if known != before {
             save(cache, &known)?;
         }
-        let mut lock = String::from("# made of the programs of this machine\nimages:\n");
-        for (name, image) in environment.settings.images.iter() {
-            if let Some(digest) = image.image.strip_prefix(REGISTRY).and_then(|program| digests.get(program)) {
-                lock.push_str(&format!("  {name}: {{digest: \"{digest}\"}}\n"));
+        Ok(Self(found))
+    }
+
+    /// Copies the programs to `folder`/<digits>/<name>, where any user can start them and a later build does not change them.
+    ///
+    /// What is there stays. Of each name the newest few are kept, for rollbacks.
+    pub(crate) fn install(&self, folder: &Path) -> Result<(), CliError> {
+        for (name, program) in &self.0 {
+            let target = folder.join(&program.digits).join(name);
+            if !target.exists() {
+                copy(&program.path, &target).map_err(|source| CliError::File { action: "write", path: target, source })?;
             }
         }
-        Ok(sources.with_file(&format!("environments/{}.lock.yaml", environment.name), &lock))
+        self.forget_old(folder).map_err(|source| CliError::File { action: "clean", path: folder.to_path_buf(), source })
+    }
+
+    fn forget_old(&self, folder: &Path) -> std::io::Result<()> {
+        let mut others: BTreeMap<String, Vec<(SystemTime, PathBuf)>> = BTreeMap::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?.path();
+            for file in std::fs::read_dir(&entry)? {
+                let file = file?;
+                let name = file.file_name().to_string_lossy().into_owned();
+                let current = self.0.get(&name).is_some_and(|program| entry.ends_with(&program.digits));
+                if !current {
+                    others.entry(name).or_default().push((file.metadata()?.modified()?, entry.clone()));
+                }
+            }
+        }
+        for mut folders in others.into_values() {
+            folders.sort();
+            let old = folders.len().saturating_sub(KEPT);
+            folders.drain(..old).try_for_each(|(_, old)| std::fs::remove_dir_all(old))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the sources with a lock that pins each image to its program's content: a program that was built anew makes new pods.
+    pub(crate) fn pin(&self, sources: &Sources, environment: &Environment) -> Sources {
+        let mut lock = String::from("# made of the programs of this machine\nimages:\n");
+        for (name, image) in environment.settings.images.iter() {
+            if let Some(program) = image.image.strip_prefix(REGISTRY).and_then(|name| self.0.get(name)) {
+                lock.push_str(&format!("  {name}: {{digest: \"sha256:{}\"}}\n", program.digits));
+            }
+        }
+        sources.with_file(&format!("environments/{}.lock.yaml", environment.name), &lock)
     }
 }
 
@@ -71,7 +121,7 @@ fn digest(path: &Path, known: &mut BTreeMap<PathBuf, Known>) -> Result<String, C
     let modified = i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec());
     let is_same = |known: &&Known| (known.size, known.modified, known.inode) == (file.size(), modified, file.ino());
     if let Some(known) = known.get(path).filter(is_same) {
-        return Ok(known.digest.clone());
+        return Ok(known.digits.clone());
     }
     let unread = |source| CliError::Image {
         action: "read",
@@ -79,9 +129,21 @@ fn digest(path: &Path, known: &mut BTreeMap<PathBuf, Known>) -> Result<String, C
         source: Box::new(source),
         help: "check the permissions of the program".to_owned(),
     };
-    let digest = Digest::of_file(path).map_err(unread)?.to_string();
-    known.insert(path.to_path_buf(), Known { size: file.size(), modified, inode: file.ino(), digest: digest.clone() });
+    let digest = Digest::of_file(path).map_err(unread)?.hex().to_owned();
+    known.insert(path.to_path_buf(), Known { size: file.size(), modified, inode: file.ino(), digits: digest.clone() });
     Ok(digest)
+}
+
+/// Copies a program whole or not at all.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let part = to.with_extension("part");
+    if let Some(folder) = to.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    std::fs::copy(from, &part)?;
+    std::fs::set_permissions(&part, Permissions::from_mode(0o755))?;
+    File::open(&part)?.sync_all()?;
+    std::fs::rename(&part, to)
 }
 
 fn save(cache: &Path, known: &BTreeMap<PathBuf, Known>) -> Result<(), CliError> {
@@ -117,24 +179,44 @@ images: {one: {image: provision.local/first}, two: {image: provision.local/secon
         let cache = folder.path().join("state/programs.json");
         let sources = Sources::from_files([("environments/base.yaml", BASE), ("environments/local.yaml", "isolation: x\n")]);
         let before = environment(&sources);
-        let missing = Programs::find(&before, folder.path()).unwrap_err().to_string();
+        let missing = Programs::find(&before, folder.path(), &cache).unwrap_err().to_string();
         assert!(missing.contains("has no program first, second;"), "{missing}");
 
         std::fs::write(folder.path().join("first"), "1").unwrap();
         std::fs::write(folder.path().join("second"), "2").unwrap();
-        let programs = Programs::find(&before, folder.path()).unwrap();
-        let pinned = |programs: &Programs| {
-            let after = environment(&programs.pin(&sources, &before, &cache).unwrap());
+        let find = || Programs::find(&before, folder.path(), &cache).unwrap();
+        let pinned = || {
+            let after = environment(&find().pin(&sources, &before));
             after.settings.images.iter().map(|(_, image)| image.digest.clone()).collect::<Vec<_>>()
         };
-        let first = pinned(&programs);
+        let first = pinned();
         assert_eq!(first[0], Some(Digest::of(b"1").to_string()));
         assert_eq!(first[1], Some(Digest::of(b"2").to_string()));
         assert_eq!(first[2], None, "an image of a registry is none of ours");
-        assert_eq!(pinned(&programs), first, "from the cache");
+        assert_eq!(pinned(), first, "from the cache");
         std::fs::write(folder.path().join("first"), "changed").unwrap();
-        assert_eq!(pinned(&programs)[0], Some(Digest::of(b"changed").to_string()));
+        assert_eq!(pinned()[0], Some(Digest::of(b"changed").to_string()));
         std::fs::write(&cache, "damaged").unwrap();
-        assert_eq!(pinned(&programs)[1], first[1]);
+        assert_eq!(pinned()[1], first[1]);
+    }
+
+    #[test]
+    fn installed_programs_stay_as_they_were_and_old_ones_go_in_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, installed) = (folder.path().join("programs.json"), folder.path().join("installed"));
+        let base = BASE.replace("two: {image: provision.local/second}, ", "");
+        let sources = Sources::from_files([("environments/base.yaml", base.as_str()), ("environments/local.yaml", "isolation: x\n")]);
+        let environment = environment(&sources);
+        let place = |content: &str| installed.join(Digest::of(content.as_bytes()).hex()).join("first");
+        let contents: Vec<String> = (0..=KEPT + 1).map(|number| format!("build {number}")).collect();
+        for content in &contents {
+            std::fs::write(folder.path().join("first"), content).unwrap();
+            Programs::find(&environment, folder.path(), &cache).unwrap().install(&installed).unwrap();
+            assert_eq!(std::fs::read_to_string(place(content)).unwrap(), *content);
+            assert_eq!(std::fs::metadata(place(content)).unwrap().permissions().mode() & 0o777, 0o755);
+        }
+        let there: Vec<bool> = contents.iter().map(|content| place(content).exists()).collect();
+        assert_eq!(there.iter().filter(|there| **there).count(), KEPT + 1);
+        assert!(!there[0], "the oldest one is gone");
     }
 }

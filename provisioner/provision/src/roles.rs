@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,16 +23,21 @@ pub(crate) fn play() -> Option<ExitCode> {
         return Some(keeper::main(arguments));
     }
     (role == SUPERVISOR).then(|| {
-        let (Some(state), Some(programs)) = (arguments.next(), arguments.next()) else { return ExitCode::from(2) };
-        supervisor(PathBuf::from(state), Path::new(&programs))
+        let Some(state) = arguments.next() else { return ExitCode::from(2) };
+        supervisor(PathBuf::from(state))
     })
 }
 
 /// Says how the supervisor of a state folder is reached, and started from this program.
-pub(crate) fn settings(state: PathBuf, programs: &Path) -> Result<LocalSettings, CliError> {
+pub(crate) fn settings(state: PathBuf) -> Result<LocalSettings, CliError> {
     let program = this_program()?;
-    let arguments: Vec<OsString> = vec![SUPERVISOR.into(), state.clone().into(), programs.into()];
+    let arguments: Vec<OsString> = vec![SUPERVISOR.into(), state.clone().into()];
     Ok(LocalSettings { state, build: build_of(&program), launch: Launch { program, arguments } })
+}
+
+/// Returns the folder of the programs that were installed into a state folder.
+pub(crate) fn installed(state: &Path) -> PathBuf {
+    state.join("programs")
 }
 
 /// Returns the folder of this program, where those that it runs are too.
@@ -53,9 +57,9 @@ fn build_of(program: &Path) -> u64 {
     since.and_then(|since| u64::try_from(since.as_micros()).ok()).unwrap_or(0)
 }
 
-fn supervisor(state: PathBuf, programs: &Path) -> ExitCode {
+fn supervisor(state: PathBuf) -> ExitCode {
     tracing_subscriber::fmt().json().flatten_event(true).with_max_level(LevelFilter::INFO).with_writer(std::io::stderr).init();
-    match run(state, programs) {
+    match run(state) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = error.as_ref() as &dyn Error, "the supervisor ends");
@@ -64,12 +68,12 @@ fn supervisor(state: PathBuf, programs: &Path) -> ExitCode {
     }
 }
 
-fn run(state: PathBuf, programs: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
+fn run(state: PathBuf) -> Result<(), Box<dyn Error + Send + Sync>> {
     // Its own session: it must outlive the terminal that it was started from. It leads one already if it was started so.
     nix::unistd::setsid().ok();
     let program = std::env::current_exe()?;
     let settings = SupervisorSettings { state: state.clone(), build: build_of(&program) };
-    let catalogue = catalogue(programs)?;
+    let catalogue = Catalogue::default().with_installed(installed(&state));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let open = || {
         let settings = RuntimeSettings {
@@ -82,19 +86,4 @@ fn run(state: PathBuf, programs: &Path) -> Result<(), Box<dyn Error + Send + Syn
         LocalKubelet::open(settings).map_err(Into::into)
     };
     Ok(runtime.block_on(supervise(settings, open))?)
-}
-
-/// Lists the programs of a folder by their names.
-fn catalogue(folder: &Path) -> std::io::Result<Catalogue> {
-    let mut programs = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let is_program = entry.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-        if let Ok(name) = entry.file_name().into_string()
-            && is_program
-        {
-            programs.push((name, entry.path()));
-        }
-    }
-    Ok(programs.into_iter().collect())
 }

@@ -33,6 +33,7 @@ pub(crate) struct Session {
     pub(crate) sources: Sources,
     pub(crate) environment: Environment,
     pub(crate) scope: Scope,
+    programs: Programs,
     pub(crate) run: Run,
     pub(crate) identity: ClusterIdentity,
 }
@@ -42,9 +43,9 @@ impl Session {
     pub(crate) async fn open(global: &GlobalArgs, ui: &mut Ui) -> Result<Self, CliError> {
         let sources = context::sources(global)?;
         let environment = context::environment(global, &sources)?;
-        let (sources, environment) = match environment.settings.target.engine {
-            Engine::Kubernetes => (sources, environment),
-            Engine::Local => pinned(global, sources, &environment)?,
+        let (programs, sources, environment) = match environment.settings.target.engine {
+            Engine::Kubernetes => (Programs::default(), sources, environment),
+            Engine::Local => pinned(global, &sources, &environment)?,
         };
         let secrets = Secrets::open(global, &environment)?;
         let cluster = connect(global, &environment).await?;
@@ -59,7 +60,7 @@ impl Session {
             release: environment.release.clone(),
             policy: environment.policy(),
         };
-        Ok(Self { sources, environment, scope, run, identity })
+        Ok(Self { sources, environment, scope, programs, run, identity })
     }
 
     /// Renders against the version and the definitions of the cluster.
@@ -131,6 +132,14 @@ impl Session {
         Ok(plan)
     }
 
+    /// Brings the programs of this machine to where its engine starts them; on a cluster there are none.
+    pub(crate) fn install_programs(&self) -> Result<(), CliError> {
+        match self.run.cluster.as_ref() {
+            AnyCluster::Kubernetes(_) => Ok(()),
+            AnyCluster::Local(cluster) => self.programs.install(&roles::installed(cluster.state())),
+        }
+    }
+
     /// Names the cluster for a question.
     pub(crate) fn identity_text(&self) -> String {
         format!("{} ({})", self.run.cluster.server(), self.identity.version)
@@ -158,18 +167,19 @@ impl Session {
 }
 
 /// Pins the images of an environment of this machine to its programs.
-fn pinned(global: &GlobalArgs, sources: Sources, environment: &Environment) -> Result<(Sources, Environment), CliError> {
-    let programs = Programs::find(environment, &roles::folder()?)?;
-    let sources = programs.pin(&sources, environment, &context::state_folder(global)?.join("programs.json"))?;
+fn pinned(global: &GlobalArgs, sources: &Sources, environment: &Environment) -> Result<(Programs, Sources, Environment), CliError> {
+    let cache = context::state_folder(global)?.join("programs.json");
+    let programs = Programs::find(environment, &roles::folder()?, &cache)?;
+    let sources = programs.pin(sources, environment);
     let environment = context::environment(global, &sources)?;
-    Ok((sources, environment))
+    Ok((programs, sources, environment))
 }
 
 /// Reaches what the environment's engine stands for.
 async fn connect(global: &GlobalArgs, environment: &Environment) -> Result<AnyCluster, CliError> {
     if environment.settings.target.engine == Engine::Local {
         let state = context::state_folder(global)?.join(environment.release.as_str());
-        let settings = roles::settings(state, &roles::folder()?)?;
+        let settings = roles::settings(state)?;
         return LocalCluster::open(settings).await.map(AnyCluster::Local).map_err(|source| CliError::Local { source: Box::new(source) });
     }
     let connection = Connection { kubeconfig: kubeconfig(global), context: global.context.clone() };
