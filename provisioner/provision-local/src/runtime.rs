@@ -1,6 +1,7 @@
 //! Runs the pods that are wanted, as processes under keepers that outlive it.
 
 mod assemble;
+mod attend;
 mod backoff;
 mod board;
 mod container;

@@ -30,9 +30,6 @@ pub(super) fn end_descendants(keeper: i32, program: i32, groups: &Groups, limit:
         if Instant::now() >= end {
             return (ended, false);
         }
-        if !found.is_empty() {
-            groups.forbid_forks();
-        }
         round.strike(found);
         std::thread::sleep(PAUSE);
     }
@@ -52,7 +49,6 @@ pub(crate) fn end_remains(spec: &RunSpec, record: &KeeperRecord, limit: Duration
         if Instant::now() >= end {
             return false;
         }
-        groups.forbid_forks();
         round.strike(found);
         std::thread::sleep(PAUSE);
     }

@@ -28,17 +28,6 @@ impl Groups {
         found
     }
 
-    /// Lets nothing in them fork any more.
-    pub(crate) fn forbid_forks(&self) {
-        for folder in &self.0 {
-            let file = folder.join("pids.max");
-            if file.exists() {
-                // Without it killing takes longer.
-                drop(fs::write(file, "0"));
-            }
-        }
-    }
-
     /// Counts the processes in them that the kernel killed because memory was used up.
     pub(crate) fn oom_kills(&self) -> u64 {
         self.0.iter().flat_map(|folder| ["memory.events", "memory.oom_control"].map(|file| count(&folder.join(file)))).sum()

@@ -43,15 +43,15 @@ async fn a_log_without_lines_and_one_of_a_pod_that_is_not_there() {
 #[tokio::test]
 async fn a_pod_whose_uid_is_a_path_is_not_run() {
     let mut world = World::new();
-    let mut pod = world.pod(vec![script("exec sleep 600")]);
-    let good = pod.clone();
-    pod.uid = "../escape".to_owned();
-    world.want(pod).await;
-    world.wanted.pods.clear();
+    let good = world.pod(vec![script("exec sleep 600")]);
+    let mut bad = good.clone();
+    bad.uid = "../escape".to_owned();
     let uid = good.uid.clone();
-    world.want(good).await;
+    world.wanted.pods = vec![bad, good];
+    world.tell().await;
     world.running(&uid).await;
-    assert!(!world.settings.state.join("escape").exists());
+    assert!(!world.pods.contains_key("../escape") && !world.settings.state.join("escape").exists());
+    world.wanted.pods.remove(0);
     world.end().await;
 }
 

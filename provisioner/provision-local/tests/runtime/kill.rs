@@ -1,25 +1,30 @@
 //! Whatever is killed: nothing runs twice, nothing is left, and what is told stays true.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use provision_local::{ContainerState, Restart};
 
-use super::world::{World, eventually, is_alive, kill, pids, read, script};
+use super::world::{World, eventually, is_alive, kill, parts, read, script};
 
 #[tokio::test]
 async fn nothing_starts_again_because_the_supervisor_did() {
     let mut world = World::new();
     let runs = world.folder.path().join("runs");
-    let pod = world.pod(vec![script(&format!("echo run >> {}; exec sleep 600", runs.display()))]);
+    let mut side = script("exec sleep 600");
+    side.name = "side".to_owned();
+    let pod = world.pod(vec![side, script(&format!("echo run >> {}; exec sleep 600", runs.display()))]);
     let uid = pod.uid.clone();
     world.want(pod).await;
     let before = world.running(&uid).await;
+    world.until("all are ready", |world| world.pods.get(&uid)?.containers.iter().all(|one| one.ready).then_some(())).await;
     let (keeper, program) = (world.keeper(&uid), world.program(&uid));
     eventually("it wrote", || read(&runs) == "run").await;
     world.restart_supervisor().await;
     world.until("it is told again", |world| world.pods.get(&uid).map(drop)).await;
     let after = world.container(&uid, "app").unwrap();
     assert_eq!((&after.state, after.ready), (&before.state, true), "the first thing that is told is how it is");
+    assert!(world.container(&uid, "side").unwrap().ready);
     assert!(is_alive(keeper) && is_alive(program));
     assert_eq!(read(&runs), "run");
     world.end().await;
@@ -92,8 +97,10 @@ async fn a_keeper_killed_in_the_supervisors_absence_is_noticed() {
     world.says(&uid, "up").await;
     world.running(&uid).await;
     let first = world.processes();
+    let program = world.program(&uid);
     world.drop_supervisor();
     kill(world.keeper(&uid));
+    eventually("the program ends with its keeper", || !is_alive(program)).await;
     world.restart_supervisor().await;
     let ended = world.ended(&uid).await;
     assert_eq!((ended.exit_code, ended.reason.as_str()), (137, "ContainerStatusUnknown"));
@@ -111,27 +118,45 @@ async fn grandchildren_that_leave_the_session_end_with_the_program() {
     let uid = pod.uid.clone();
     world.want(pod).await;
     world.ended(&uid).await;
-    let sleepers = pids().into_iter().filter(|pid| read(format!("/proc/{pid}/cmdline").as_ref()).contains("604"));
-    assert_eq!(sleepers.filter(|pid| is_alive(*pid)).count(), 0);
+    let pid = read(&file).parse().unwrap();
+    assert!(!is_alive(pid), "{pid} has outlived its container");
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_start_that_was_broken_off_leaves_no_second_program() {
     let mut world = World::new();
+    // Ever later, from before the keeper is there to when the program runs.
+    for wait in 0..40 {
+        let runs = world.folder.path().join(format!("runs-{wait}"));
+        let pod = world.pod(vec![script(&format!("echo run >> {}; exec sleep 600", runs.display()))]);
+        let uid = pod.uid.clone();
+        world.want(pod).await;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        world.restart_supervisor().await;
+        world.running(&uid).await;
+        eventually("it wrote", || !read(&runs).is_empty()).await;
+        assert_eq!((read(&runs).as_str(), world.container(&uid, "app").unwrap().restarts), ("run", 0), "after {wait} ms");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_keeper_starts_nothing_without_the_last_word() {
+    let mut world = World::new();
     let runs = world.folder.path().join("runs");
     let pod = world.pod(vec![script(&format!("echo run >> {}; exec sleep 600", runs.display()))]);
     let uid = pod.uid.clone();
     world.want(pod).await;
-    // As early as it goes, and then ever later.
-    for wait in [0, 1, 2, 4, 8, 16, 32] {
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        world.restart_supervisor().await;
-    }
-    world.running(&uid).await;
-    eventually("it wrote", || !read(&runs).is_empty()).await;
+    eventually("it wrote", || read(&runs) == "run").await;
+    let folder = world.folder.path().join("orphan");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(world.run_folder(&uid).join("run.json"), folder.join("run.json")).unwrap();
+    let mut keeper = std::process::Command::new(parts());
+    let keeper = keeper.args(["keeper", "run"]).arg(&folder).stdin(Stdio::null()).output().unwrap();
+    assert!(keeper.status.success() && keeper.stdout == b"recorded\n", "{keeper:?}");
+    assert!(folder.join("keeper.json").exists() && !folder.join("program.json").exists());
     assert_eq!(read(&runs), "run");
-    assert_eq!(world.container(&uid, "app").unwrap().restarts, 0);
     world.end().await;
 }
 

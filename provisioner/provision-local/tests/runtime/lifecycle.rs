@@ -26,6 +26,20 @@ async fn a_program_runs_with_its_variables_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn no_signal_is_held_back_from_a_program() {
+    let mut world = World::new();
+    let mut app = container("sh", &["SigBlk", "/proc/self/status"]);
+    app.command = vec!["grep".to_owned()];
+    let mut pod = world.pod(vec![app]);
+    pod.restart = Restart::Never;
+    let uid = pod.uid.clone();
+    world.want(pod).await;
+    world.ended(&uid).await;
+    assert_eq!(world.log(&uid, false).await, ["SigBlk:\t0000000000000000"]);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn exit_codes_and_signals_are_told() {
     for (text, code, reason) in
         [("exit 0", 0, "Completed"), ("exit 3", 3, "Error"), ("kill -KILL $$", 137, "Error"), ("kill -SEGV $$", 139, "Error")]
@@ -114,6 +128,10 @@ async fn a_failed_init_container_keeps_the_others_waiting() {
         })
         .await;
     assert_eq!(code, 9);
+    let other = world.pod(vec![script("exec sleep 600")]);
+    let clock = other.uid.clone();
+    world.want(other).await;
+    world.running(&clock).await;
     let waits =
         matches!(&world.container(&uid, "app").unwrap().state, ContainerState::Waiting { reason, .. } if reason == "PodInitializing");
     assert!(waits);

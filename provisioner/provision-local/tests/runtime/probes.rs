@@ -117,7 +117,7 @@ async fn connections_and_commands_are_probes_too() {
 async fn a_command_that_hangs_is_ended_with_all_it_started() {
     let mut world = World::new();
     let mut pod = world.pod(vec![container("sh", &["-c", "exec sleep 600"])]);
-    let hangs = Check::Exec { command: ["sh", "-c", "setsid sleep 605 & sleep 606"].map(str::to_owned).to_vec() };
+    let hangs = Check::Exec { command: ["sh", "-c", "(setsid sleep 605 &); sleep 606"].map(str::to_owned).to_vec() };
     pod.containers[0].readiness = Some(Probe { check: hangs, timeout: Duration::from_millis(200), ..probe("") });
     world.want(pod).await;
     world.event("Unhealthy", "timed out").await;

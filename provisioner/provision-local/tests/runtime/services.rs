@@ -36,6 +36,15 @@ async fn ask(address: SocketAddrV4, text: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
+/// Asks again and again until it is so.
+async fn reached(what: &str, met: impl AsyncFn() -> bool) {
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !met().await {
+        assert!(tokio::time::Instant::now() < end, "{what}: not within 30 s");
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn answers(address: SocketAddrV4) -> bool {
     ask(address, "").await.is_ok_and(|answer| !answer.is_empty())
 }
@@ -47,7 +56,7 @@ async fn connections_go_to_each_ready_pod_in_turn_and_nowhere_without_one() {
     let address = world.address();
     let at = SocketAddrV4::new(address, PORT);
     world.serve(vec![service(address, vec![one, two], false)]).await;
-    while !answers(at).await {}
+    reached("it is served", async || answers(at).await).await;
     let mut seen = std::collections::BTreeMap::<String, u32>::new();
     for number in 0..10 {
         let answer = ask(at, &format!("hello {number}")).await.unwrap();
@@ -58,11 +67,11 @@ async fn connections_go_to_each_ready_pod_in_turn_and_nowhere_without_one() {
     assert_eq!(seen.into_values().collect::<Vec<_>>(), [5, 5]);
     world.serve(vec![service(address, Vec::new(), false)]).await;
     let refused = async || TcpStream::connect(at).await.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
-    while !refused().await {}
+    reached("connections are refused", &refused).await;
     world.serve(vec![service(address, vec![one], false)]).await;
-    while !answers(at).await {}
+    reached("it is served", async || answers(at).await).await;
     world.serve(Vec::new()).await;
-    while !refused().await {}
+    reached("connections are refused", &refused).await;
     world.end().await;
 }
 
@@ -73,7 +82,7 @@ async fn a_pod_that_does_not_accept_is_passed_over() {
     let (address, dead) = (world.address(), world.address());
     let at = SocketAddrV4::new(address, PORT);
     world.serve(vec![service(address, vec![SocketAddrV4::new(dead, PORT), one], false)]).await;
-    while !answers(at).await {}
+    reached("it is served", async || answers(at).await).await;
     for _ in 0..6 {
         assert!(answers(at).await);
     }
@@ -87,7 +96,7 @@ async fn many_connections_at_the_same_time_are_all_answered() {
     let address = world.address();
     let at = SocketAddrV4::new(address, PORT);
     world.serve(vec![service(address, vec![one], false)]).await;
-    while !answers(at).await {}
+    reached("it is served", async || answers(at).await).await;
     let text = "x".repeat(100_000);
     let all = (0..300).map(|_| ask(at, &text));
     let good =
@@ -104,7 +113,7 @@ async fn a_published_port_is_free_and_the_same_after_a_restart() {
     world.serve(vec![service(address, vec![one], true)]).await;
     let first = world.until("it is published", |world| world.published.first().copied()).await;
     assert_eq!((first.0, *first.1.ip()), (PORT, Ipv4Addr::LOCALHOST));
-    while !answers(first.1).await {}
+    reached("it is served", async || answers(first.1).await).await;
     world.restart_supervisor().await;
     let second = world.until("it is published again", |world| world.published.first().copied()).await;
     assert_eq!(first, second);
@@ -130,6 +139,6 @@ async fn an_address_that_is_taken_is_served_when_it_is_free() {
     let taken = TcpListener::bind(at).await.unwrap();
     world.serve(vec![service(address, vec![one], false)]).await;
     drop(taken);
-    while !answers(at).await {}
+    reached("it is served", async || answers(at).await).await;
     world.end().await;
 }

@@ -40,7 +40,9 @@ fn as_ordinary_user(test: &str) -> bool {
 #[tokio::test]
 async fn root_gives_its_rights_up() {
     let mut world = World::new();
-    let mut app = script("id -u; id -g; id -G; touch \"$DATA/x\"; cat \"$SECRET\"; grep NoNewPrivs /proc/self/status");
+    let text = "id -u; id -g; id -G; touch \"$DATA/x\"; cat \"$SECRET\"; touch \"${SECRET%/*}/mine\" 2>&1 | grep -c denied; \
+                grep NoNewPrivs /proc/self/status";
+    let mut app = script(text);
     (app.run_as_user, app.run_as_group) = (Some(65532), Some(65531));
     app.env = [("DATA", "/data"), ("SECRET", "/secret/key")].map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let mount = |volume: &str, path: &str| Mount { volume: volume.to_owned(), path: path.into(), sub_path: None, read_only: false };
@@ -59,7 +61,7 @@ async fn root_gives_its_rights_up() {
     assert_eq!(ended.exit_code, 0, "{log:#?}");
     let own = Uid::effective();
     if own.is_root() {
-        assert_eq!(log[..4], ["65532", "65531", "65531 65530", "value"]);
+        assert_eq!(log[..5], ["65532", "65531", "65531 65530", "value", "1"], "files of a Secret may be read and not added to");
         let written = fs::metadata(world.settings.state.join("volumes/test/c/x")).unwrap();
         assert_eq!((written.uid(), written.gid()), (65532, 65530), "the group is handed down");
         let secret = fs::metadata(world.settings.state.join("pods").join(&uid).join("volumes/secret/key")).unwrap();
@@ -144,6 +146,7 @@ async fn everything_that_depends_on_rights_holds_without_them() {
         "user::root_gives_its_rights_up",
         "user::a_state_folder_that_the_user_can_not_reach_is_named",
         "kill::a_killed_keeper_takes_everything_along_before_the_next_run",
+        "kill::grandchildren_that_leave_the_session_end_with_the_program",
         "kill::a_keeper_killed_in_the_supervisors_absence_is_noticed",
         "kill::nothing_starts_again_because_the_supervisor_did",
         "limits::limits_are_enforced_or_it_is_said_that_they_are_not",

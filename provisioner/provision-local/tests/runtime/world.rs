@@ -307,11 +307,28 @@ impl World {
     }
 }
 
+/// What a failed test leaves.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.kubelet = None;
+        for _ in 0..100 {
+            let left = self.processes();
+            for pid in &left {
+                // It may have ended with its keeper.
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGKILL);
+            }
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
 fn pid_of_us() -> i32 {
     i32::try_from(std::process::id()).unwrap()
 }
 
-pub(crate) fn pids() -> Vec<i32> {
+fn pids() -> Vec<i32> {
     fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
