@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use provision_apply::{
-    Access, Cluster, ClusterError, Deletion, Listing, LogLines, RequestCounts, ServiceAnswer, Watching, WriteMode,
-};
+use provision_apply::{Access, Cluster, ClusterError, Deletion, Listing, LogLines, RequestCounts, ServiceAnswer, Watching, WriteMode};
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, GroupKind, Manifest, ResourceId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -71,8 +69,11 @@ impl LocalCluster {
     /// # Errors
     /// [`LocalError`].
     pub async fn open(settings: LocalSettings) -> Result<Self, LocalError> {
-        let control = socket::control(&settings.state)
-            .map_err(|source| LocalError::State { action: "make", path: settings.state.clone(), source })?;
+        let control = socket::control(&settings.state).map_err(|source| LocalError::State {
+            action: "make",
+            path: settings.state.clone(),
+            source,
+        })?;
         let count = AtomicU64::default;
         let (lists, gets, dry_runs, writes, watches, others) = (count(), count(), count(), count(), count(), count());
         let cluster = Self(Arc::new(Shared { settings, control, lists, gets, dry_runs, writes, watches, others }));

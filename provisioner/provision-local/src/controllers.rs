@@ -18,8 +18,8 @@ use provision_objects::Objects;
 
 pub(crate) use self::addresses::{Book, known_block};
 pub(crate) use self::cron::run_cron_job;
-pub(crate) use self::enforced::say_not_enforced;
 pub use self::enforced::not_enforced;
+pub(crate) use self::enforced::say_not_enforced;
 pub(crate) use self::pods::{place_pod, wanted};
 pub(crate) use self::services::{run_service, targets};
 pub(crate) use self::status::report_pod;

@@ -87,11 +87,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) fn open(
-        mut disk: D,
-        now: Timestamp,
-        new_seed: impl FnOnce() -> io::Result<String>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn open(mut disk: D, now: Timestamp, new_seed: impl FnOnce() -> io::Result<String>) -> Result<Self, StoreError> {
         let Some(bytes) = disk.read(SNAPSHOT).map_err(StoreError::Read)? else {
             let seed = new_seed().map_err(StoreError::Read)?;
             let objects = Objects::new(settings(&seed), now);

@@ -6,8 +6,6 @@
 mod connection;
 mod fetch;
 mod room;
-#[cfg(test)]
-mod tests;
 mod turns;
 
 use std::net::Ipv4Addr;
@@ -20,6 +18,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
 
 use self::connection::Shared;
 pub(crate) use self::room::Published;
@@ -119,6 +118,18 @@ pub async fn supervise<K: Kubelet>(
     served
 }
 
+/// Leads a session of its own, so that no signal of a terminal ends this process; to be called first in the supervisor's role.
+///
+/// # Errors
+/// If that can't be.
+pub fn detach() -> io::Result<()> {
+    match nix::unistd::setsid() {
+        // It leads its group, and so has no terminal to lose.
+        Ok(_) | Err(nix::errno::Errno::EPERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn serve<K: Kubelet>(
     listener: &tokio::net::UnixListener,
     shared: &Arc<Shared<K>>,
@@ -128,10 +139,13 @@ async fn serve<K: Kubelet>(
     let failed = |source| SupervisorError::State { action: "wait for signals at", path: state.to_owned(), source };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut connections = JoinSet::new();
     loop {
+        // Those that have ended.
+        while connections.try_join_next().is_some() {}
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(connection::serve(shared.clone(), stream))),
+                Ok((stream, _)) => drop(connections.spawn(connection::serve(shared.clone(), stream))),
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be taken");
                     tokio::time::sleep(Duration::from_millis(100)).await;

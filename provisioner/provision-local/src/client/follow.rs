@@ -52,8 +52,16 @@ async fn open(cluster: LocalCluster, pod: ResourceId, container: String, lines: 
     let folder = cluster.state().join("pods").join(uid).join("containers").join(&container);
     let path = newest_run(&folder).ok_or_else(missing)?.join("log");
     let file = File::open(&path).map_err(|_| missing())?;
-    let mut following =
-        Following { cluster: cluster.clone(), pod: pod.clone(), container: container.clone(), path, file, rest: Vec::new(), ready: VecDeque::new(), quiet: 0 };
+    let mut following = Following {
+        cluster: cluster.clone(),
+        pod: pod.clone(),
+        container: container.clone(),
+        path,
+        file,
+        rest: Vec::new(),
+        ready: VecDeque::new(),
+        quiet: 0,
+    };
     following.read().map_err(|error| failed(&following, error))?;
     let wanted = usize::try_from(lines).unwrap_or(usize::MAX);
     let excess = following.ready.len().saturating_sub(wanted);
@@ -120,7 +128,8 @@ impl Following {
     async fn runs(&self) -> bool {
         let Ok(pod) = self.cluster.get(&self.pod).await else { return true };
         let Some(pod) = pod else { return false };
-        let statuses = ["containerStatuses", "initContainerStatuses"].into_iter().filter_map(|field| pod.value()["status"][field].as_array());
+        let statuses =
+            ["containerStatuses", "initContainerStatuses"].into_iter().filter_map(|field| pod.value()["status"][field].as_array());
         let mut own = statuses.flatten().filter(|one| one["name"] == self.container.as_str());
         own.any(|one| one["state"].get("running").is_some())
     }

@@ -109,7 +109,8 @@ pub(super) async fn ensure(cluster: &LocalCluster) -> Result<(), LocalError> {
     }
     let (log, path) = open_log(&settings.state).map_err(state("write the log of", &settings.state))?;
     let begin = log.metadata().map_or(0, |metadata| metadata.len());
-    let mut child = start(&settings.launch, &log).map_err(|source| LocalError::Start { program: settings.launch.program.clone(), source })?;
+    let mut child =
+        start(&settings.launch, &log).map_err(|source| LocalError::Start { program: settings.launch.program.clone(), source })?;
     loop {
         let answered = match cluster.hello().await {
             Ok(hello) if hello.pid == child.id() => return reap_later(child),

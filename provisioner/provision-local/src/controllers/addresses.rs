@@ -142,7 +142,8 @@ impl Book {
             objects.control(&id, None, |book| book["data"] = data);
             return;
         }
-        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": id.name, "namespace": id.namespace}, "data": data});
+        let value =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": id.name, "namespace": id.namespace}, "data": data});
         if let Err(error) = objects.make(&id, &value) {
             tracing::error!(%error, "the addresses can't be kept");
         }

@@ -28,7 +28,8 @@ pub(crate) fn run_cron_job(objects: &mut Objects, id: &ResourceId, stored: &Stor
             Err(message) => objects.event(id, ("Warning", "UnparseableSchedule", &message)),
         }
     }
-    let active: Vec<Value> = jobs_of(objects, stored).iter().filter(|(_, ended, _)| ended.is_none()).map(|(id, _, _)| reference(id)).collect();
+    let active: Vec<Value> =
+        jobs_of(objects, stored).iter().filter(|(_, ended, _)| ended.is_none()).map(|(id, _, _)| reference(id)).collect();
     objects.control(id, Some("status"), |cron_job| {
         let mut status = json!({});
         if !active.is_empty() {

@@ -22,10 +22,10 @@ pub fn not_enforced(kind: &GroupKind) -> Option<&'static str> {
     Some(why)
 }
 
-/// Says in the status of an object that it has no effect here, where nothing else is said there.
+/// Says in the status of an object that it has no effect here. Only where no writer looks for a version that stays as it was made.
 pub(crate) fn say_not_enforced(objects: &mut Objects, id: &ResourceId) {
-    let speaks = matches!(id.kind.kind.as_str(), "HorizontalPodAutoscaler" | "PodDisruptionBudget");
-    let Some(why) = not_enforced(&id.kind).filter(|_| !speaks) else { return };
+    let speaks = matches!(id.kind.kind.as_str(), "NetworkPolicy" | "Ingress" | "ResourceQuota");
+    let Some(why) = not_enforced(&id.kind).filter(|_| speaks) else { return };
     let message = format!("not enforced locally: {why}");
     let now = objects.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     objects.control(id, Some("status"), |object| {

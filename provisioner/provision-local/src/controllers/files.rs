@@ -14,9 +14,7 @@ impl Sources<'_> {
         let volume = |volume: &Value| {
             let name = volume["name"].as_str()?.to_owned();
             let source = match kind_of(volume) {
-                "persistentVolumeClaim" => {
-                    VolumeSource::Claim { name: volume["persistentVolumeClaim"]["claimName"].as_str()?.to_owned() }
-                }
+                "persistentVolumeClaim" => VolumeSource::Claim { name: volume["persistentVolumeClaim"]["claimName"].as_str()?.to_owned() },
                 "hostPath" => VolumeSource::Host { path: PathBuf::from(volume["hostPath"]["path"].as_str()?) },
                 "configMap" | "secret" | "downwardAPI" | "projected" => VolumeSource::Files(self.files(volume)),
                 _ => {

@@ -84,7 +84,8 @@ impl Sources<'_> {
         let limit = |name: &str| container["resources"]["limits"][name].as_str().and_then(quantity);
         let mount = |mount: &Value| {
             let sub_path = mount["subPath"].as_str().map(str::to_owned);
-            let sub_path = sub_path.or_else(|| mount["subPathExpr"].as_str().map(|text| expand(text, &env))).filter(|path| !path.is_empty());
+            let sub_path =
+                sub_path.or_else(|| mount["subPathExpr"].as_str().map(|text| expand(text, &env))).filter(|path| !path.is_empty());
             Some(Mount {
                 volume: mount["name"].as_str()?.to_owned(),
                 path: mount["mountPath"].as_str()?.into(),

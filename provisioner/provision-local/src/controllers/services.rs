@@ -44,15 +44,13 @@ pub(super) fn wanted_services(objects: &Objects, book: &Book) -> Vec<WantedServi
         });
         let (namespace, name) = (id.namespace.clone()?, id.name.clone());
         let address = book.get(&service_key(&namespace, &name))?;
-        Some(WantedService {
-            namespace,
-            name,
-            address,
-            published: is_published(stored),
-            ports: ports.collect(),
-        })
+        Some(WantedService { namespace, name, address, published: is_published(stored), ports: ports.collect() })
     };
-    objects.range(&kind, None).filter(|(_, stored)| !stored.is_terminating() && stored.text("/spec/type") != Some("ExternalName")).filter_map(service).collect()
+    objects
+        .range(&kind, None)
+        .filter(|(_, stored)| !stored.is_terminating() && stored.text("/spec/type") != Some("ExternalName"))
+        .filter_map(service)
+        .collect()
 }
 
 /// Lists where ready pods serve a port of a Service.

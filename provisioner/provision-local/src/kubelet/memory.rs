@@ -51,7 +51,7 @@ impl Default for MemoryKubelet {
 }
 
 impl MemoryKubelet {
-    /// Says what becomes of pods whose name begins with `workload`.
+    /// Says what becomes of pods whose name begins with `workload`; of several the longest counts.
     pub fn play(&self, workload: &str, play: Play) {
         self.lock().plays.insert(workload.to_owned(), play);
         self.tell();
@@ -106,7 +106,8 @@ impl MemoryKubelet {
 
 impl State {
     fn play_of(&self, pod: &WantedPod) -> Play {
-        self.plays.iter().find(|(workload, _)| pod.name.starts_with(workload.as_str())).map(|(_, play)| *play).unwrap_or_default()
+        let fits = self.plays.iter().filter(|(workload, _)| pod.name.starts_with(workload.as_str()));
+        fits.max_by_key(|(workload, _)| workload.len()).map(|(_, play)| *play).unwrap_or_default()
     }
 }
 

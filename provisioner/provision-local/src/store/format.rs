@@ -102,8 +102,7 @@ pub(super) fn snapshot(bytes: &[u8], file: &str) -> Result<(Header, Vec<Value>),
         return Err(StoreError::Newer { found, known: FORMAT });
     }
     let header: Header = read(first).ok_or_else(|| damaged(1))?;
-    let records =
-        lines.enumerate().map(|(place, line)| read(line).ok_or_else(|| damaged(place + 2))).collect::<Result<Vec<Value>, _>>()?;
+    let records = lines.enumerate().map(|(place, line)| read(line).ok_or_else(|| damaged(place + 2))).collect::<Result<Vec<Value>, _>>()?;
     if records.len() != header.count {
         return Err(damaged(records.len() + 2));
     }

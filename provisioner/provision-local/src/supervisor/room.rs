@@ -104,10 +104,10 @@ impl<D: Disk> Room<D> {
             Ask::Create { manifest } => {
                 let block = self.block;
                 to_value(&self.write(now, &manifest.id(), |objects| {
-                let id = objects.checked_id(manifest)?;
-                reserve(objects, block, &id, WriteMode::Persist);
-                objects.create_as(&id, manifest.value(), FIELD_MANAGER)
-            })?)
+                    let id = objects.checked_id(manifest)?;
+                    reserve(objects, block, &id, WriteMode::Persist);
+                    objects.create_as(&id, manifest.value(), FIELD_MANAGER)
+                })?)
             }
             Ask::Update { manifest } => to_value(&self.write(now, &manifest.id(), |objects| {
                 let id = objects.checked_id(manifest)?;
@@ -353,7 +353,8 @@ fn reserve(objects: &mut Objects, block: Ipv4Addr, id: &ResourceId, mode: WriteM
 }
 
 fn to_value(value: &impl serde::Serialize) -> Result<Value, ClusterError> {
-    serde_json::to_value(value).map_err(|source| ClusterError::Other { message: "the answer can't be written".to_owned(), source: Some(source.into()) })
+    serde_json::to_value(value)
+        .map_err(|source| ClusterError::Other { message: "the answer can't be written".to_owned(), source: Some(source.into()) })
 }
 
 /// The answer to who is there.
