@@ -35,10 +35,6 @@ impl UpstreamError {
     pub(crate) fn transient(message: impl Into<String>) -> Self {
         Self { message: message.into(), transient: true, retry_after: None }
     }
-
-    pub(crate) fn lasting(message: impl Into<String>) -> Self {
-        Self { message: message.into(), transient: false, retry_after: None }
-    }
 }
 
 impl From<RpcError> for UpstreamError {

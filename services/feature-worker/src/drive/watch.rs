@@ -36,11 +36,17 @@ impl<'a, J: Journal> Watch<'a, J> {
 
     /// Waits until work that runs must be dropped, and tells why.
     pub(crate) async fn must_leave(&mut self) -> Left {
+        let stop = self.stop;
+        tokio::select! {
+            left = self.unwanted() => left,
+            () = stop.drop_everything.cancelled() => Left::Stopping,
+        }
+    }
+
+    /// Waits until the feature has ended or the lock is gone.
+    async fn unwanted(&mut self) -> Left {
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(self.period) => {}
-                () = self.stop.drop_everything.cancelled() => return Left::Stopping,
-            }
+            tokio::time::sleep(self.period).await;
             if !self.journal.holds(&mut self.lock).await {
                 return Left::LockLost;
             }

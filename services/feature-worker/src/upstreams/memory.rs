@@ -57,6 +57,12 @@ impl MemoryUpstreams {
     }
 }
 
+impl UpstreamError {
+    pub(crate) fn lasting(message: impl Into<String>) -> Self {
+        Self { message: message.into(), transient: false, retry_after: None }
+    }
+}
+
 impl Upstreams for MemoryUpstreams {
     async fn resolve(&self, url: &str) -> Result<Repository, UpstreamError> {
         self.called("resolve").await?;

@@ -141,7 +141,8 @@ pub(crate) async fn contents(bus: &Bus, topic: &'static str) -> Vec<(Vec<u8>, BT
         async { Verdict::Done }
     };
     let options = ConsumerOptions::new(topic, format!("reader-of-{topic}"), 1);
-    let consumed = consume(&bus.settings(), options, all, work);
+    let settings = bus.settings();
+    let consumed = consume(&settings, options, all, work);
     tokio::time::timeout(Duration::from_secs(60), consumed).await.unwrap().unwrap();
     let read = read.lock().unwrap();
     read.clone()

@@ -156,9 +156,9 @@ fn join(settings: &BusSettings, options: &ConsumerOptions, tracker: &Arc<Tracker
     config
         .set("group.id", &options.group)
         .set("partition.assignment.strategy", "cooperative-sticky")
-        // A process that was killed is missed after ten seconds.
-        .set("session.timeout.ms", "10000")
-        .set("heartbeat.interval.ms", "2000")
+        // A process that was killed is missed after the shortest time that brokers allow by default.
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "1500")
         // A record is done when its work says so, not when it was fetched.
         .set("enable.auto.offset.store", "false")
         .set("enable.auto.commit", "true")
