@@ -21,8 +21,8 @@ fn headers_and_counts_are_written_anew() {
 
 #[test]
 fn right_counts_tell_lines_from_headers() {
-    let diff = "--- a/a.sql\n+++ b/a.sql\n@@ -1,2 +1,2 @@\n--- old\n+++ new\n stays\n@@ -9 +9 @@\n-x\n+y\n";
-    assert!(normal(diff).unwrap().contains("@@ -1,2 +1,2 @@\n--- old\n+++ new\n stays\n@@ -9,1 +9,1 @@\n"));
+    let diff = "--- a/a.sql\n+++ b/a.sql\n@@ -1,1 +1,1 @@\n--- a/old\n+++ b/new\n@@ -9,1 +9,1 @@\n-x\n+y\n";
+    assert_eq!(normal(diff).unwrap(), format!("diff --git a/a.sql b/a.sql\n{diff}"));
 }
 
 #[test]
