@@ -196,17 +196,22 @@ const WORDS: &[(Reason, &[&str])] = &[
 ];
 
 fn reason_of(said: &str) -> Reason {
-    let said = said.to_ascii_lowercase();
-    let holds = |words: &&str| said.contains(*words);
-    WORDS.iter().find(|(_, words)| words.iter().any(|words| holds(&words))).map_or(Reason::Other, |(reason, _)| *reason)
+    matched(said).map_or(Reason::Other, |(reason, _)| reason)
+}
+
+/// Finds the first known words, and the line that holds them.
+fn matched(said: &str) -> Option<(Reason, &str)> {
+    let line_with = |words: &str| said.split(['\n', '\r']).find(|line| line.to_ascii_lowercase().contains(words));
+    WORDS.iter().find_map(|(reason, all)| all.iter().find_map(|words| Some((*reason, line_with(words)?))))
 }
 
 /// Returns the line that tells most of what git wrote, without control characters, users and passwords in URLs, and the given secrets.
 pub(crate) fn clean(said: &str, secrets: &[&str]) -> String {
     let lines = || said.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
-    let marks = ["fatal: ", "error: ", "remote: ERROR: ", "ERROR: ", "remote: error: "];
-    let marked = marks.iter().find_map(|mark| lines().find_map(|line| line.strip_prefix(mark)));
-    let mut text = marked.or_else(|| lines().last()).unwrap_or("git gave no reason").to_owned();
+    let marks = ["fatal: ", "error: ", "remote: ERROR: ", "remote: error: ", "remote: ", "ERROR: "];
+    let marked = || marks.iter().find_map(|mark| lines().find(|line| line.starts_with(mark)));
+    let line = matched(said).map(|(_, line)| line.trim()).or_else(marked).or_else(|| lines().next_back()).unwrap_or("git gave no reason");
+    let mut text = marks.iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line).to_owned();
     // Longest first: one may be a part of another.
     let mut secrets: Vec<&&str> = secrets.iter().filter(|secret| !secret.is_empty()).collect();
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -268,6 +273,10 @@ mod tests {
     fn words_of_git_hold_no_user_no_secret_and_no_control_characters() {
         for (said, expected) in [
             ("hint: x\nfatal: unable to access 'https://u:p@h/r/': no", "unable to access 'https://h/r/': no"),
+            (
+                "git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.",
+                "git@h: Permission denied (publickey).",
+            ),
             ("fatal: a\u{1b}[31mb", "a [31mb"),
             ("fatal: token s3cret refused", "token *** refused"),
             ("plain words", "plain words"),

@@ -140,7 +140,7 @@ fn mounted(mounts: &str, kind: &str, controller: Option<&str>) -> Option<PathBuf
     })
 }
 
-fn own_group<'a>(own: &'a str, is_it: impl Fn(&str) -> bool) -> Option<&'a str> {
+fn own_group(own: &str, is_it: impl Fn(&str) -> bool) -> Option<&str> {
     own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);

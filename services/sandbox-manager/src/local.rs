@@ -6,15 +6,15 @@
 //! DATA/<id>/workspace/    its files
 //! ```
 
+mod folder;
 mod launch;
 mod record;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use nix::unistd::geteuid;
 use service_kit::BoxError;
 use sha2::{Digest, Sha256};
@@ -22,8 +22,8 @@ use thiserror::Error;
 
 use self::launch::launch;
 use self::record::Record;
-use crate::groups::{self, Hierarchy};
-use crate::plan::{Mode, Plan, ROOT, WORKSPACE};
+use crate::groups::Hierarchy;
+use crate::plan::{Mode, Plan, WORKSPACE};
 use crate::procs;
 use crate::runtime::{Prepared, Running, Runtime, RuntimeError, Work};
 use crate::settings::Config;
@@ -32,8 +32,6 @@ use crate::spec::Spec;
 /// Without a control group memory is looked at now and then; a single process may not even promise itself more than this times as much.
 const DATA_FACTOR: u64 = 4;
 const LEAST_DATA: u64 = 1 << 30;
-/// How often a folder is tried to be removed.
-const TRIES: u32 = 5;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 #[derive(Debug, Error)]
@@ -69,7 +67,7 @@ impl Local {
         if config.runtime != "process" {
             return Err(OpenError::Containerd.into());
         }
-        let lock = take(&config.data)?;
+        let lock = folder::take(&config.data)?;
         let name = format!("sandboxes-{}", hex::encode(&Sha256::digest(config.data.as_os_str().as_encoded_bytes())[..6]));
         let mut local = Self {
             data: config.data.clone(),
@@ -91,7 +89,7 @@ impl Local {
     fn sweep(&self) {
         let entries = fs::read_dir(&self.data).into_iter().flatten().flatten().map(|entry| entry.path());
         for folder in entries.filter(|path| path.is_dir()) {
-            match remove_now(&folder) {
+            match folder::remove(&folder) {
                 Ok(()) => tracing::info!(folder = %folder.display(), "removed what a sandbox left"),
                 Err(error) => tracing::warn!(folder = %folder.display(), %error, "what a sandbox left can't be removed"),
             }
@@ -117,7 +115,7 @@ impl Local {
     /// Sets up a sandbox without a command.
     async fn try_mode(&self, mode: Mode) -> Result<Vec<String>, RuntimeError> {
         let folder = self.data.join("probe");
-        let made = make_folder(&folder, self.user(0));
+        let made = folder::make(&folder, self.user(0));
         let record = Record { folder: folder.clone(), groups: Vec::new(), boot: procs::boot(), outer: None };
         let plan = Plan {
             mode,
@@ -145,7 +143,7 @@ impl Local {
             Err(error) => Err(error),
         };
         // What stays is removed at the next start.
-        drop(remove_now(&folder));
+        drop(folder::remove(&folder));
         isolation
     }
 
@@ -214,8 +212,8 @@ impl Runtime for Local {
         let prepared = Prepared { folder: folder.clone(), owner };
         blocking(move || {
             // Left by a run that could not be removed.
-            remove_now(&folder)?;
-            make_folder(&folder, owner)?;
+            folder::remove(&folder)?;
+            folder::make(&folder, owner)?;
             record.write()?;
             hierarchy.make(&id, &limits)
         })
@@ -243,7 +241,7 @@ impl Runtime for Local {
 
     async fn remove(&self, folder: &Path) -> Result<(), RuntimeError> {
         let folder = folder.to_owned();
-        blocking(move || remove_now(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
+        blocking(move || folder::remove(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
     }
 }
 
@@ -255,65 +253,6 @@ impl Drop for Local {
 
 fn id_of(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn take(data: &Path) -> Result<Flock<File>, OpenError> {
-    let unusable = |error| OpenError::Folder(data.to_owned(), error);
-    fs::create_dir_all(data).map_err(unusable)?;
-    // The users of sandboxes pass through, and list nothing.
-    fs::set_permissions(data, Permissions::from_mode(0o711)).or_else(ignore_denied).map_err(unusable)?;
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(data.join("lock")).map_err(unusable)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| OpenError::Used(data.to_owned()))
-}
-
-/// The folder may be another user's, as mounted volumes are.
-fn ignore_denied(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
-}
-
-fn make_folder(folder: &Path, owner: Option<u32>) -> io::Result<()> {
-    DirBuilder::new().mode(0o711).create(folder)?;
-    for (name, mode) in [(WORKSPACE, 0o700), ("tmp", 0o700), (ROOT, 0o755)] {
-        let path = folder.join(name);
-        DirBuilder::new().mode(mode).create(&path)?;
-        if name != ROOT && owner.is_some() {
-            lchown(&path, owner, owner)?;
-        }
-    }
-    Ok(())
-}
-
-/// Ends what runs for a sandbox and removes its groups and its folder.
-fn remove_now(folder: &Path) -> io::Result<()> {
-    if let Ok(record) = Record::read(folder) {
-        record.end();
-        if !groups::remove(&record.groups) {
-            return Err(io::Error::other("its control groups are not empty"));
-        }
-    }
-    let mut tries = 0;
-    loop {
-        match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && tries < TRIES => open_up(folder)?,
-            // An archive that was broken off may still be written to its next entry.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {}
-            removed => return removed,
-        }
-        tries += 1;
-    }
-}
-
-/// Gives folders their owner's rights back, so that they can be removed.
-fn open_up(folder: &Path) -> io::Result<()> {
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Runs work on files where it holds nobody up.

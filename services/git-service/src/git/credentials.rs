@@ -144,6 +144,8 @@ fn in_memory(text: &str) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use feature_api::UrlRules;
 
     use super::*;
@@ -179,6 +181,22 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(access);
         assert!(std::fs::read_to_string(&path).is_err());
+    }
+
+    #[test]
+    fn openssh_takes_a_key_from_memory_also_without_its_last_line_break() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "c", "-f"]).arg(&file).status();
+        assert!(made.expect("OpenSSH is needed: apt install openssh-client").success());
+        let key = std::fs::read_to_string(&file).unwrap();
+        let text = serde_json::json!({"key": {"ssh_key": key.trim_end()}}).to_string();
+        let rules = UrlRules { schemes: "ssh".parse().unwrap(), loopback: false };
+        let url = RepositoryUrl::parse("ssh://git@any.example.com/a", &rules).unwrap();
+        let access = Credentials::parse(&text).unwrap().access(&url, Some("key")).unwrap();
+        let output = Command::new("ssh-keygen").args(["-y", "-f"]).arg(access.key_file().unwrap()).output().unwrap();
+        let public = std::fs::read_to_string(file.with_extension("pub")).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), public, "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     #[test]

@@ -83,8 +83,8 @@ fn pids_of(line: &str, world: &World) -> Vec<i32> {
 }
 
 fn only_copy(world: &World) -> PathBuf {
-    let entries = fs::read_dir(world.cache().join("repositories")).unwrap().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.extension().is_some_and(|ending| ending == "git")).next().unwrap()
+    let mut entries = fs::read_dir(world.cache().join("repositories")).unwrap().flatten().map(|entry| entry.path());
+    entries.find(|path| path.extension().is_some_and(|ending| ending == "git")).unwrap()
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::plan::{Mode, Plan, Report, send};
 
 /// Sets up what a new process is needed for, starts init and waits for it.
 pub(super) fn run() -> ExitCode {
+    // First: what this role opens itself must stay.
+    close_strangers();
     let Ok(socket) = socket() else { return ExitCode::FAILURE };
     match set_up().and_then(|()| start()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -24,7 +26,6 @@ pub(super) fn run() -> ExitCode {
 }
 
 fn set_up() -> Result<(), String> {
-    close_strangers();
     let plan = Plan::from_environment().map_err(failed("no plan"))?;
     for group in &plan.groups {
         // 0 is who writes.

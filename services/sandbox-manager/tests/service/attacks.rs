@@ -83,9 +83,9 @@ fn a_command_can_not_undo_what_holds_it() {
 #[test]
 fn one_sandbox_does_not_see_another() {
     let world = World::start(Who::Own, &[]);
-    let first = world.begun(spec(1, &["sh", "-c", "echo secret > file; echo ready; sleep 600.875"]), "ready");
+    let first = world.begun(spec(1, &["sh", "-c", "echo secret > file-of-the-first; echo ready; sleep 600.875"]), "ready");
     let told = world
-        .sh(2, "pgrep -f 'sleep 600[.]875'; pkill -9 -f 'sleep 600[.]875'; find / -name file 2>/dev/null | head -3; ls /workspace /tmp");
+        .sh(2, "pgrep -f 'sleep 600[.]875'; pkill -9 -f 'sleep 600[.]875'; find / -name file-of-the-first 2>/dev/null; ls /workspace /tmp");
     assert_eq!(told.out(), "/tmp:\n\n/workspace:\n", "{}", told.err());
     drop(first);
 }

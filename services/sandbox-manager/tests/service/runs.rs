@@ -57,6 +57,13 @@ fn it_says_what_holds_a_sandbox_and_that_is_so() {
 }
 
 #[test]
+fn a_command_gets_its_three_streams_and_nothing_else_that_is_open() {
+    let world = World::start(Who::Own, &[]);
+    let told = world.sh(1, "for fd in /proc/self/fd/*; do readlink $fd; done | grep -c -e passwd -e socket; cat");
+    assert_eq!((told.out().as_str(), told.result.exit_code), ("0\n", 0), "{}", told.err());
+}
+
+#[test]
 fn a_sandbox_has_a_loopback_of_its_own() {
     let world = World::start(Who::Own, &[]);
     let script = "python3 -c 'import socket; s=socket.socket(); s.bind((\"127.0.0.1\",0)); s.listen(); c=socket.create_connection(s.getsockname()); print(\"met\")' \

@@ -194,7 +194,10 @@ fn serve(folder: &Path, who: Who, more: &[(&str, &str)]) -> Service {
     let drop_to_user = ["--reuid", USER, "--regid", USER, "--clear-groups", "--bounding-set=-all", "--"];
     let script = without_namespaces(&drop_to_user.join(" "), &program);
     let service = match (who, is_root()) {
-        (Who::Own, _) | (Who::User, false) => Service::start(&program, &[], &variables),
+        // With something open that was not meant for it.
+        (Who::Own, _) | (Who::User, false) => {
+            Service::start("/bin/sh", &["-c", &format!("exec 9</etc/passwd; exec {program}")], &variables)
+        }
         (Who::User, true) => {
             let arguments: Vec<&str> = drop_to_user.into_iter().chain([program.as_str()]).collect();
             Service::start("/usr/bin/setpriv", &arguments, &variables)
