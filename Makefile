@@ -1,8 +1,10 @@
-# make up      installs what is missing, starts the lab, runs `provision up --env dev` against it
+# make up      installs what is missing, builds, brings the whole platform up on this machine: `provision up --env local`
+# make down    ends it; data and generated secrets stay in the state folder
 # make test    installs what is missing, runs all tests
 # make bench   the figures of docs/benchmarks.md
 # make lint    formatting, clippy, docs, dependencies
-# make lab-up, make lab-down   the lab by itself
+# make cluster-up   the same platform on a real cluster of this machine: `provision up --env dev`; needs root
+# make lab-up, make lab-down   that cluster by itself
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,18 +13,29 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/provision/target
 BIN := $(CARGO_TARGET_DIR)/debug
 SERVICES := api-gateway feature-service repository-service feature-worker git-service llm-orchestrator sandbox-manager
 
-.PHONY: help install build lab-up lab-down images up test bench lint fmt
+.PHONY: help build up down first-feature cluster-up images lab lab-up lab-down test bench lint fmt
 
 help:
-	@sed -n '1,5p' Makefile | sed 's/^# //'
+	@sed -n '1,/^$$/p' Makefile | sed -n 's/^# //p'
 
-install:
-	@tests/lab/install.sh
-
-build: install
+build:
+	@tests/packages.sh build local
 	cargo build --locked --bins
 
-lab-up: build
+up: build
+	@$(BIN)/provision up --env local --yes
+	@services/first-feature.sh --how
+
+down:
+	@$(BIN)/provision down --env local --yes
+
+first-feature:
+	@services/first-feature.sh
+
+lab: build
+	@tests/lab/install.sh
+
+lab-up: lab
 	@$(BIN)/lab up
 
 lab-down:
@@ -32,14 +45,17 @@ images: lab-up
 	@eval "$$($(BIN)/lab env)"; $(BIN)/provision image push --env dev --binaries $(BIN) \
 	  --registry "$$LAB_REGISTRY" --pull-from "$$LAB_REGISTRY_IN_CLUSTER" $(SERVICES)
 
-up: images
+cluster-up: images
 	@eval "$$($(BIN)/lab env)"; export PROVISION_DEV_DATABASE_URL="$$DATABASE_URL"; $(BIN)/provision up --env dev --yes
 
 test:
-	@tests/lab/install.sh --tests
+	@tests/packages.sh build local lab browser
+	@tests/lab/install.sh
 	tests/run.sh
 
-bench: install
+bench:
+	@tests/packages.sh build local lab
+	@tests/lab/install.sh
 	tests/bench.sh
 
 fmt:

@@ -3,50 +3,16 @@
 #
 #   install.sh             idempotent; prints one line for each thing it does
 #   install.sh --helm      also builds helm, which only `make bench` compares with
-#   install.sh --tests     also installs what only tests need: a browser that looks at the dashboard (300 MB)
 #
 # The programs are built once for each change of tools/*/{go.mod,go.sum,flags} and kept in ~/.cache/provision/tools/<key>/bin.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 modules='kubernetes containerd etcd coredns metrics-server'
-browser=''
-case ${1:-} in '') ;; --helm) modules="$modules helm" ;; --tests) browser='chromium fonts-dejavu-core' ;; *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;; esac
+case ${1:-} in '') ;; --helm) modules="$modules helm" ;; *) sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;; esac
 [ "$(id -u)" = 0 ] || { echo 'install.sh: needs root (Debian packages, namespaces, cgroups)' >&2; exit 1; }
 command -v go >/dev/null || { echo 'install.sh: needs Go 1.26 or newer on the PATH' >&2; exit 1; }
 
 say() { echo "lab: $*"; }
-
-packages='runc containernetworking-plugins iptables conntrack socat ethtool iproute2 util-linux procps busybox-static docker-registry
-  postgresql postgresql-common ca-certificates gcc libc6-dev make'
-packages="$packages $browser"
-
-install_packages() {
-  local missing='' package policy=/usr/sbin/policy-rc.d
-  for package in $packages; do
-    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
-  done
-  [ -n "$missing" ] || return 0
-  say "installs the Debian packages$missing"
-  # Packages of servers start them on the machine's own ports; the lab starts its own inside a region.
-  if [ ! -e $policy ]; then
-    printf '#!/bin/sh\nexit 101\n' >$policy
-    chmod 755 $policy
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-  fi
-  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    mkdir -p /etc/postgresql-common
-    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
-  fi
-  local log
-  log=$(mktemp)
-  export DEBIAN_FRONTEND=noninteractive
-  # shellcheck disable=SC2086 # one word a package
-  apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold $missing >"$log" 2>&1 ||
-    { apt-get update -qq >>"$log" 2>&1 &&
-      apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold $missing >>"$log" 2>&1; } ||
-    { tail -20 "$log" >&2; echo "install.sh: apt-get failed on$missing" >&2; exit 1; }
-  rm -f "$log"
-}
 
 # The key of everything pinned; the lab computes the same one (src/tools.rs).
 pinned() { cat "$here"/tools/*/go.mod "$here"/tools/*/go.sum "$here"/tools/*/flags "$here"/tools/crds.txt; }
@@ -91,7 +57,7 @@ copy_crds() {
 }
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/provision/tools
-install_packages
+"$here/../packages.sh" build lab
 home=$cache/$(pinned | key)
 mkdir -p "$home/bin" "$cache/store"
 exec 9>"$cache/install.lock"
