@@ -10,35 +10,70 @@ pub use repository_url::{RepositoryUrl, Scheme, Schemes, UrlError, UrlRules};
 
 /// Features.
 pub mod feature {
-    #![expect(clippy::all, unused_qualifications, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        clippy::too_many_lines,
+        unused_qualifications,
+        reason = "generated"
+    )]
     include!(concat!(env!("OUT_DIR"), "/feature.feature.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/feature.feature.v1.serde.rs"));
 }
 
 /// Repositories.
 pub mod repository {
-    #![expect(clippy::all, unused_qualifications, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        clippy::too_many_lines,
+        unused_qualifications,
+        reason = "generated"
+    )]
     include!(concat!(env!("OUT_DIR"), "/feature.repository.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/feature.repository.v1.serde.rs"));
 }
 
 /// Work on git.
 pub mod git {
-    #![expect(clippy::all, unused_qualifications, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        clippy::too_many_lines,
+        unused_qualifications,
+        reason = "generated"
+    )]
     include!(concat!(env!("OUT_DIR"), "/feature.git.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/feature.git.v1.serde.rs"));
 }
 
 /// Language models.
 pub mod llm {
-    #![expect(clippy::all, unused_qualifications, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        clippy::too_many_lines,
+        unused_qualifications,
+        reason = "generated"
+    )]
     include!(concat!(env!("OUT_DIR"), "/feature.llm.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/feature.llm.v1.serde.rs"));
 }
 
 /// Sandboxes.
 pub mod sandbox {
-    #![expect(clippy::all, unused_qualifications, reason = "generated")]
+    #![expect(
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::missing_errors_doc,
+        clippy::too_many_lines,
+        unused_qualifications,
+        reason = "generated"
+    )]
     include!(concat!(env!("OUT_DIR"), "/feature.sandbox.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/feature.sandbox.v1.serde.rs"));
 }

@@ -39,7 +39,12 @@ async fn many_features_at_once_are_all_taken_and_soon_published() {
     eventually("the outbox is empty", || (unpublished() == "0").then_some(())).unwrap();
     let drained = started.elapsed().saturating_sub(loaded);
     let rate = u32::try_from(FEATURES).map(f64::from).unwrap() / loaded.as_secs_f64();
-    println!("{rate:.0} Create/s; {left} events left, published {} ms later", drained.as_millis());
+    let cpu = cpu_seconds(&service.metrics()) * 1000.0 / f64::from(u32::try_from(FEATURES).unwrap());
+    println!("{rate:.0} Create/s; {left} events left, published {} ms later; {cpu:.2} ms of CPU each", drained.as_millis());
     assert_eq!(platform.postgres.query("SELECT count(*) FROM feature_executions").unwrap(), FEATURES.to_string());
     assert!(drained < Duration::from_secs(10), "{drained:?}");
+}
+
+fn cpu_seconds(metrics: &str) -> f64 {
+    metrics.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total ")).unwrap().parse().unwrap()
 }
