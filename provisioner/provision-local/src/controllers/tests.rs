@@ -186,9 +186,10 @@ fn schedules_start_jobs_when_they_are_due() {
     let first = format!("backup-{}", at("2026-01-01T00:05:00Z").as_second() / 60);
     assert!(step(&mut objects, &id, "2026-01-01T00:04:59Z").is_empty());
     assert_eq!(objects.next_alarm(), Some(at("2026-01-01T00:05:00Z")));
-    assert_eq!(step(&mut objects, &id, "2026-01-01T00:05:00Z"), [first.clone()]);
-    assert_eq!(step(&mut objects, &id, "2026-01-01T00:05:01Z"), [first.clone()], "once");
-    assert_eq!(step(&mut objects, &id, "2026-01-01T00:10:00Z"), [first.clone()], "the last one still runs");
+    let only = vec![first.clone()];
+    assert_eq!(step(&mut objects, &id, "2026-01-01T00:05:00Z"), only);
+    assert_eq!(step(&mut objects, &id, "2026-01-01T00:05:01Z"), only, "once");
+    assert_eq!(step(&mut objects, &id, "2026-01-01T00:10:00Z"), only, "the last one still runs");
     assert_eq!(objects.get(&id).unwrap().text("/status/lastScheduleTime"), Some("2026-01-01T00:10:00Z"));
     let job = ResourceId::namespaced("batch", "Job", "default", &first);
     objects.control(&job, Some("status"), |job| job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]}));

@@ -1,7 +1,5 @@
 //! What becomes of workloads, with a runtime that only plays.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
-
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
