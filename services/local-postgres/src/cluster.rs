@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{User, geteuid, syncfs};
 use thiserror::Error;
 use tokio::process::Command;
 use tokio::time::sleep;
@@ -130,10 +130,15 @@ impl Folder {
             let user = geteuid();
             return Err(if has_name() { ClusterError::Initdb(words) } else { ClusterError::InitdbNameless(user.as_raw(), words) });
         }
-        let data = self.data();
-        // Takes the place of an empty folder too.
-        fs::rename(&unfinished, &data).map_err(disk("make", &data))?;
-        File::open(&self.root).and_then(|root| root.sync_all()).map_err(disk("sync", &self.root))
+        let (root, data) = (self.root.clone(), self.data());
+        let done = tokio::task::spawn_blocking(move || {
+            // All at once: initdb by itself waits for the disk a thousand times.
+            File::open(&unfinished).and_then(|folder| Ok(syncfs(folder)?)).map_err(disk("sync", &unfinished))?;
+            // Takes the place of an empty folder too.
+            fs::rename(&unfinished, &data).map_err(disk("make", &data))?;
+            File::open(&root).and_then(|root| root.sync_all()).map_err(disk("sync", &root))
+        });
+        done.await.map_err(|error| ClusterError::Initdb(error.to_string()))?
     }
 
     fn initdb(&self, programs: &Programs) -> Command {
@@ -144,7 +149,7 @@ impl Folder {
         let named = if has_name() { &[][..] } else { &named[..] };
         let mut initdb = self.command(programs, named, "KILL", &program);
         initdb.arg("--pgdata").arg(self.unfinished()).args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C.UTF-8"]);
-        initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]);
+        initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions", "--no-sync"]);
         initdb.stdout(Stdio::null());
         initdb
     }

@@ -62,12 +62,12 @@ fn parse_version(text: &str) -> Option<u32> {
     version.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Chooses the version that made the data folder, or the newest one for a new folder.
+/// Chooses the version that made the data folder, or the newest one for a new folder; of equal ones the first.
 ///
 /// # Errors
 /// If there is none, or none of that version.
 pub(crate) fn choose(found: &[Programs], made_by: Option<u32>, data: &Path, versions: &Path) -> Result<Programs, ProgramsError> {
-    let newest = found.iter().max_by_key(|programs| programs.major).ok_or_else(|| ProgramsError::Missing(versions.to_owned()))?;
+    let newest = found.iter().rev().max_by_key(|programs| programs.major).ok_or_else(|| ProgramsError::Missing(versions.to_owned()))?;
     let Some(made_by) = made_by else { return Ok(newest.clone()) };
     found.iter().find(|programs| programs.major == made_by).cloned().ok_or_else(|| {
         let mut installed: Vec<u32> = found.iter().map(|programs| programs.major).collect();
@@ -104,6 +104,12 @@ mod tests {
     fn a_new_folder_is_made_by_the_newest_version() {
         check_choice(&[9, 17, 15], None, Ok(17));
         check_choice(&[], None, Err("apt install postgresql"));
+    }
+
+    #[test]
+    fn of_equal_versions_the_first_is_taken() {
+        let found = ["/first", "/second"].map(|folder| Programs { folder: folder.into(), major: 15 });
+        assert_eq!(choose(&found, None, Path::new("/d"), Path::new("/v")), Ok(found[0].clone()));
     }
 
     #[test]

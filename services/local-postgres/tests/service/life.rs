@@ -101,6 +101,7 @@ fn its_end_cuts_clients_off_and_keeps_what_they_committed() {
         .args(["-X", "-h", "127.0.0.1", "-p", &lab.port.to_string(), "-U", "feature", "-d", "feature"])
         .args(["-c", statement, "-c", "BEGIN; INSERT INTO kept VALUES ('open'); SELECT pg_sleep(600)"])
         .env("PGPASSWORD", PASSWORD)
+        .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
