@@ -140,6 +140,16 @@ impl Session {
         }
     }
 
+    /// Leaves no process behind when nothing is to run any more; on a cluster there is none of ours.
+    pub(crate) async fn rest(&self) -> Result<(), CliError> {
+        match self.run.cluster.as_ref() {
+            AnyCluster::Kubernetes(_) => Ok(()),
+            AnyCluster::Local(cluster) => {
+                cluster.end_supervisor().await.map_err(|source| CliError::cluster("end the supervisor of this machine", source))
+            }
+        }
+    }
+
     /// Names the cluster for a question.
     pub(crate) fn identity_text(&self) -> String {
         format!("{} ({})", self.run.cluster.server(), self.identity.version)

@@ -47,6 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("local-postgres", &["service-kit"]),
     ("local-store", &["service-kit"]),
     ("lab", &[]),
+    ("machine", &["provision-model", "provision-apply", "provision-local"]),
     (
         "integration",
         &[

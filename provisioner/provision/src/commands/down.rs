@@ -28,8 +28,13 @@ pub(crate) async fn run(args: DownArgs, global: &GlobalArgs, ui: &mut Ui) -> Res
     }
     if plan.is_empty() {
         ui.done_without_work(&format!("{}: nothing is there", session.scope.release))?;
+        session.rest().await?;
         return Ok(ExitStatus::Done);
     }
     confirm(ui, &args.run, &format!("Delete all this from {}?", session.identity_text()))?;
-    finish(&session, &plan, args.run.options(GenerationKind::Down), ui).await
+    let status = finish(&session, &plan, args.run.options(GenerationKind::Down), ui).await?;
+    if status == ExitStatus::Done {
+        session.rest().await?;
+    }
+    Ok(status)
 }

@@ -1,0 +1,60 @@
+//! The platform's event bus, read from its beginning.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use provision_apply::Cluster;
+use provision_model::ResourceId;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+use crate::Machine;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+impl Machine {
+    /// Reads every event that the bus holds: by feature, in the order of the bus.
+    ///
+    /// # Panics
+    /// When the bus does not answer, or an event is no JSON.
+    #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+    pub async fn events_on_the_bus(&self) -> BTreeMap<String, Vec<Value>> {
+        let pod = ResourceId::namespaced("", "Pod", "feature-system", "event-bus-0");
+        let pod = self.cluster().await.get(&pod).await.expect("an answer").expect("the bus's pod");
+        let broker = format!("{}:9092", pod.text("/status/podIP").expect("an address"));
+        tokio::task::spawn_blocking(move || read(&broker)).await.expect("the reader ends")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+fn read(broker: &str) -> BTreeMap<String, Vec<Value>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", broker)
+        .set("group.id", "reader of the tests")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let topic = "feature.events";
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("metadata");
+    let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+    let (mut wanted, mut left) = (TopicPartitionList::new(), 0);
+    for partition in partitions {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).expect("watermarks");
+        if high > low {
+            wanted.add_partition_offset(topic, partition, Offset::Offset(low)).expect("a partition");
+            left += high - low;
+        }
+    }
+    consumer.assign(&wanted).expect("an assignment");
+    let mut events: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    while left > 0 {
+        let message = consumer.poll(LIMIT).expect("the bus gives what it has").expect("a message");
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+        events.entry(key).or_default().push(serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON"));
+        left -= 1;
+    }
+    events
+}
