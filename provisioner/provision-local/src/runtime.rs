@@ -29,7 +29,7 @@ pub use self::backoff::Backoff;
 pub(crate) use self::reports::Reports;
 pub use crate::image::Catalogue;
 use crate::keeper::tail;
-use crate::kubelet::{Kubelet, KubeletError, Report, Wanted, WantedPod};
+use crate::kubelet::{Claim, Kubelet, KubeletError, Report, Wanted, WantedPod};
 use crate::limits::{Enforcement, Limiter};
 use crate::network::Services;
 
@@ -233,6 +233,11 @@ impl Kubelet for LocalKubelet {
             // A sender is ours, so this is never reached while someone may ask.
             None => std::future::pending().await,
         }
+    }
+
+    async fn discard(&self, claim: &Claim) -> Result<(), KubeletError> {
+        let Claim { namespace, name } = claim.clone();
+        self.remove_claim(&namespace, &name).await.map_err(|source| KubeletError::Discard { namespace, name, source: source.into() })
     }
 
     async fn logs(&self, pod: &str, container: &str, previous: bool, lines: u32) -> Result<Vec<String>, KubeletError> {

@@ -91,6 +91,22 @@ async fn on_failure_ends_with_success() {
 }
 
 #[tokio::test]
+async fn nothing_of_an_ended_pod_is_started_again() {
+    let mut world = World::new();
+    let runs = world.folder.path().join("runs");
+    let mut pod = world.pod(vec![script(&format!("echo run >> {}", runs.display()))]);
+    (pod.restart, pod.ended) = (Restart::Never, true);
+    let uid = pod.uid.clone();
+    world.want(pod).await;
+    let other = world.pod(vec![script("exec sleep 600")]);
+    let clock = other.uid.clone();
+    world.want(other).await;
+    world.running(&clock).await;
+    assert!(!runs.exists() && world.pods.contains_key(&uid));
+    world.end().await;
+}
+
+#[tokio::test]
 async fn init_containers_run_one_after_the_other_before_the_others() {
     let mut world = World::new();
     let file = world.folder.path().join("order");

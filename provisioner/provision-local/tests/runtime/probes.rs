@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use provision_local::{Check, ContainerState, Probe, WantedPod};
 
-use super::world::{World, container};
+use super::world::{World, container, eventually};
 
 const PORT: u16 = 8080;
 
@@ -121,6 +121,21 @@ async fn a_command_that_hangs_is_ended_with_all_it_started() {
     pod.containers[0].readiness = Some(Probe { check: hangs, timeout: Duration::from_millis(200), ..probe("") });
     world.want(pod).await;
     world.event("Unhealthy", "timed out").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_answer_nobody_waits_for_ends() {
+    let mut world = World::new();
+    let mut pod = world.pod(vec![container("sh", &["-c", "exec sleep 600"])]);
+    let hangs = Check::Exec { command: ["sh", "-c", "(setsid sleep 608 &); sleep 609"].map(str::to_owned).to_vec() };
+    pod.containers[0].readiness = Some(Probe { check: hangs, timeout: Duration::from_secs(3600), ..probe("") });
+    let uid = pod.uid.clone();
+    world.want(pod).await;
+    world.running(&uid).await;
+    eventually("the command runs", || world.processes().len() >= 5).await;
+    world.drop_supervisor();
+    eventually("only the keeper and its program are left", || world.processes().len() == 2).await;
     world.end().await;
 }
 
