@@ -38,7 +38,7 @@ const MAX_INPUT_TOKENS: Variable<u32> =
 const REQUEST_TIMEOUT: Variable<Duration> =
     Variable::new("LLM_REQUEST_TIMEOUT_SECONDS", &SECONDS, "longest time for one request to the provider").or("120");
 const TIMEOUT: Variable<Duration> =
-    Variable::new("LLM_TIMEOUT_SECONDS", &SECONDS, "longest time for a call: its place in the queue, waits and repeats included").or("600");
+    Variable::new("LLM_TIMEOUT_SECONDS", &SECONDS, "longest time for a call: its place in the queue, waits and repeats included").or("540");
 const TRIES: Variable<u32> =
     Variable::new("LLM_TRIES", &COUNT, "most requests to the provider for one question while it is limited, overloaded or down").or("5");
 const BACKOFF: Variable<Duration> =
