@@ -223,7 +223,7 @@ mod tests {
         let runs = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = Arc::clone(&runs);
         let check = Check::new("counted", move || {
-            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            counted.fetch_add(1, Ordering::Relaxed);
             async { Ok(()) }
         });
         let readiness = Readiness::new(vec![check], Lifecycle::default());
@@ -234,6 +234,6 @@ mod tests {
             })
             .collect();
         assert_eq!(askers.join_all().await, [Status::Ready; 20]);
-        assert_eq!(runs.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
     }
 }

@@ -7,9 +7,13 @@ import * as side from "./side.js";
 import { ENDS, isRunning, repositoryName, stateWord } from "./words.js";
 
 const PAGE = 100;
+// Most features that the page remembers, and most that it asks for one by one before it asks for the page of the newest.
+const MOST = 500;
+const ONE_BY_ONE = 20;
 const features = new Map();
 const waiting = new Set();
 let loaded = false;
+let loading;
 let next;
 let open = "";
 let timeline;
@@ -18,7 +22,25 @@ let key = crypto.getRandomValues(new Uint32Array(4)).join("-");
 const by = (id) => document.getElementById(id);
 
 const ordered = () => [...features.values()].sort((one, other) => (other.created_at ?? "").localeCompare(one.created_at ?? ""));
-const draw = () => list.draw(ordered(), loaded);
+
+// Does some work before the next picture is drawn, once, however often it is asked for.
+function once(work) {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      work();
+    });
+  };
+}
+
+const draw = once(() => {
+  const all = ordered();
+  for (const old of all.slice(MOST)) if (!isRunning(old.state) && old.id !== open) features.delete(old.id);
+  list.draw(all.slice(0, MOST), loaded);
+});
 
 function say(text) {
   by("announce").textContent = text;
@@ -56,9 +78,17 @@ async function loadPage(after) {
   draw();
 }
 
+function loadSoon() {
+  loading ??= setTimeout(() => {
+    loading = undefined;
+    loadPage().catch(showProblem);
+  }, 1000);
+}
+
 // Asks for one feature soon; many events of it cost one question.
 function askSoon(id) {
   if (waiting.has(id)) return;
+  if (waiting.size >= ONE_BY_ONE && id !== open) return loadSoon();
   waiting.add(id);
   setTimeout(async () => {
     waiting.delete(id);
@@ -142,6 +172,8 @@ async function cancel(button) {
 }
 
 function follow() {
+  // The skip link's own place is no other feature.
+  if (location.hash === "#features") return;
   const id = new URLSearchParams(location.hash.slice(1)).get("feature") ?? "";
   if (id !== open) show(id);
 }

@@ -9,6 +9,8 @@ const none = document.getElementById("no-events");
 const MOST = 40;
 const last = [];
 let servicesDrawn = "";
+let drawing = 0;
+let known = new Map();
 
 function service(item) {
   const causes = item.checks.filter((check) => !check.ok).map((check) => `${check.name}: ${check.cause ?? "failed"}`);
@@ -34,12 +36,18 @@ export function drawServices(items) {
 
 // Takes events in any order; the newest stand first.
 export function addEvents(items, features) {
-  for (const event of items) if (!last.some((known) => known.id === event.id)) last.push(event);
+  for (const event of items) if (!last.some((other) => other.id === event.id)) last.push(event);
   last.sort((one, other) => Date.parse(other.created_at) - Date.parse(one.created_at) || other.sequence - one.sequence);
   last.length = Math.min(last.length, MOST);
+  known = features;
+  if (!drawing) drawing = requestAnimationFrame(drawEvents);
+}
+
+function drawEvents() {
+  drawing = 0;
   none.hidden = last.length > 0;
   const row = (event) => {
-    const feature = features.get(event.feature_execution_id);
+    const feature = known.get(event.feature_execution_id);
     const link = element(
       "a",
       { href: `#feature=${encodeURIComponent(event.feature_execution_id)}` },

@@ -178,7 +178,7 @@ fn start(profile: &Path) -> Child {
     // Its own sandbox needs namespaces that containers and root don't get; it only ever opens pages of this test.
     command.arg("--no-sandbox").arg(format!("--user-data-dir={}", profile.display())).arg("about:blank");
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    started.unwrap_or_else(|error| panic!("chromium can't be started ({error}); tests/lab/install.sh installs it"))
+    started.unwrap_or_else(|error| panic!("chromium can't be started ({error}); tests/packages.sh browser installs it"))
 }
 
 /// Waits until the browser has written where it listens.

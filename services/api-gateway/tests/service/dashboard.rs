@@ -104,6 +104,8 @@ const FLAWS: &str = r"(() => {
   const colour = (text) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
   const light = (rgb) => rgb.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = (node) => { for (; node; node = node.parentElement) { const c = colour(getComputedStyle(node).backgroundColor); if (c[3] > 250) return c; } return colour('white'); };
+  // Not innerWidth: on a small screen that grows with what is too wide.
+  const width = document.documentElement.clientWidth;
   const flaws = [];
   for (const node of document.body.querySelectorAll('*')) {
     const own = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
@@ -112,9 +114,9 @@ const FLAWS: &str = r"(() => {
     const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
     if (contrast < 4.5) flaws.push(`${node.className || node.tagName}: contrast ${contrast.toFixed(2)}`);
     const box = node.getBoundingClientRect();
-    if (box.right > innerWidth + 1 || box.left < -1) flaws.push(`${node.className || node.tagName}: from ${box.left} to ${box.right}`);
+    if (box.right > width + 1 || box.left < -1) flaws.push(`${node.className || node.tagName}: from ${box.left} to ${box.right}`);
   }
-  if (document.documentElement.scrollWidth > innerWidth) flaws.push(`the page is ${document.documentElement.scrollWidth} wide`);
+  if (document.documentElement.scrollWidth > width) flaws.push(`the page is ${document.documentElement.scrollWidth} wide`);
   return flaws;
 })()";
 
