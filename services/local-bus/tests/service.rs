@@ -45,6 +45,8 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_was_killed_comes_back_empty_and_is_found_again_by_all() {
+    // A second start in one process is refused, which is right.
+    drop(tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG).with_test_writer().try_init());
     let port = free_port();
     let settings = BusSettings { limit: Duration::from_secs(3), ..BusSettings::new(vec![format!("127.0.0.1:{port}")], "test") };
     let service = start(port);

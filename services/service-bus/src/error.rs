@@ -13,7 +13,7 @@ pub enum BusError {
         client: &'static str,
         /// What librdkafka says.
         #[source]
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// A record was refused, or given up.
     #[error("failed to publish a record of key `{key}` to topic `{topic}`")]
@@ -24,7 +24,7 @@ pub enum BusError {
         key: String,
         /// What librdkafka says.
         #[source]
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// No broker acknowledged a record in time; it may be in the log all the same.
     #[error("no acknowledgement of a record of key `{key}` in topic `{topic}` within {} s", limit.as_secs())]
@@ -43,7 +43,7 @@ pub enum BusError {
         topic: String,
         /// What librdkafka says.
         #[source]
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// A thread of the client ended without a result.
     #[error("the event bus's {0} ended unexpectedly")]

@@ -91,7 +91,7 @@ impl Publisher {
         for (record, sent) in records.iter().zip(sent) {
             results.push(match sent {
                 Ok(delivery) => self.placed(&client, record, delivery, deadline).await,
-                Err(source) => Err(BusError::Refused { topic: record.topic.clone(), key: record.key.clone(), source }),
+                Err(source) => Err(BusError::Refused { topic: record.topic.clone(), key: record.key.clone(), source: Box::new(source) }),
             });
         }
         if results.iter().any(Result::is_err) {
@@ -124,7 +124,7 @@ impl Publisher {
         match result {
             Ok(Ok(delivery)) => Ok(Placed { partition: delivery.partition, offset: delivery.offset }),
             Ok(Err((source, _))) if is_given_up(&source) => Err(late()),
-            Ok(Err((source, _))) => Err(BusError::Refused { topic, key, source }),
+            Ok(Err((source, _))) => Err(BusError::Refused { topic, key, source: Box::new(source) }),
             Err(_) => Err(BusError::Ended("publisher")),
         }
     }
@@ -145,8 +145,9 @@ impl Publisher {
             .set("linger.ms", "5")
             // Given up together, by `publish`: one record that runs out of time alone would be overtaken by the next.
             .set("message.timeout.ms", "0");
-        let made: Client =
-            config.create_with_context(Words::new("publisher")).map_err(|source| BusError::Client { client: "publisher", source })?;
+        let made: Client = config
+            .create_with_context(Words::new("publisher"))
+            .map_err(|source| BusError::Client { client: "publisher", source: Box::new(source) })?;
         Ok(client.insert(made).clone())
     }
 

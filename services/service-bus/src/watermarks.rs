@@ -30,7 +30,7 @@ impl Watermarks {
         let (asker, name) = (self.clone(), topic.to_owned());
         let asked = tokio::task::spawn_blocking(move || asker.ask(&name)).await;
         let asked = asked.map_err(|_| BusError::Ended("watermarks"))?;
-        asked.map_err(|source| BusError::Watermarks { topic: topic.to_owned(), source })
+        asked.map_err(|source| BusError::Watermarks { topic: topic.to_owned(), source: Box::new(source) })
     }
 
     fn ask(&self, topic: &str) -> KafkaResult<BTreeMap<i32, i64>> {

@@ -124,12 +124,15 @@ async fn publish_once(outbox: &mut Outbox, publisher: &Publisher) {
     }
 }
 
-/// Reads what a topic holds: payload and headers of each record, by partition in their order.
-pub(crate) async fn contents(bus: &Bus, topic: &'static str) -> Vec<(Vec<u8>, BTreeMap<String, String>)> {
+/// Payload and headers of a record.
+type Content = (Vec<u8>, BTreeMap<String, String>);
+
+/// Reads what a topic holds, by partition in their order.
+pub(crate) async fn contents(bus: &Bus, topic: &'static str) -> Vec<Content> {
     use service_bus::{ConsumerOptions, Verdict, consume};
     let expected: i64 = Publisher::new(bus.settings()).high_watermarks(topic).await.unwrap().values().sum();
     let expected = usize::try_from(expected).unwrap();
-    let read: Arc<Mutex<Vec<(Vec<u8>, BTreeMap<String, String>)>>> = Arc::default();
+    let read: Arc<Mutex<Vec<Content>>> = Arc::default();
     let (log, seen) = (Arc::clone(&read), Arc::clone(&read));
     let all = async move {
         while seen.lock().unwrap().len() < expected {

@@ -64,10 +64,10 @@ async fn a_bus_that_comes_back_empty_loses_no_feature() {
     // Without a sweep: the events that are published anew must do.
     let start = |name| platform.worker(name, &[], &[("WORKER_SWEEP_IDLE_SECONDS", "3600")]);
     let workers = [start("first"), start("second")];
-    let features = platform.create(50).await;
+    let mut features = platform.create(40).await;
     platform.until(&MOVING, 10, &[&workers[0], &workers[1]]).await;
     platform.bus.die();
-    platform.until(&MOVING, 12, &[&workers[0], &workers[1]]).await;
+    features.extend(platform.create(10).await);
     platform.bus.come_back();
     platform.until(&[State::Completed, State::Failed], 50, &[&workers[0], &workers[1]]).await;
     platform.assert_done_once(&features).await;

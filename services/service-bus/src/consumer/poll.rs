@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use rdkafka::client::ClientContext;
@@ -27,12 +27,22 @@ const HELD_TICK: Duration = Duration::from_millis(10);
 /// Wait before a client that failed for good is replaced.
 const REPLACE: Duration = Duration::from_secs(1);
 
+/// How long a client may be without its group before it is replaced; it doubles with each that does not get in.
+///
+/// A coordinator that comes back on another port under its old number is not found again by a client that knew it before.
+const OUTSIDE: Duration = Duration::from_secs(10);
+const LONGEST_OUTSIDE: Duration = Duration::from_secs(80);
+
 /// What the client calls when partitions come and go.
 pub(crate) struct Group {
     words: Words,
     tracker: Arc<Tracker>,
     topic: String,
     handover: Duration,
+    /// Whether the group has this client as a member, as far as it knows.
+    member: AtomicBool,
+    /// Whether another client has taken its place: it has no say any more.
+    replaced: AtomicBool,
 }
 
 impl ClientContext for Group {
@@ -47,9 +57,13 @@ impl ClientContext for Group {
 
 impl ConsumerContext for Group {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if self.replaced.load(Ordering::Relaxed) {
+            return;
+        }
         match rebalance {
             Rebalance::Assign(list) => {
                 let partitions = numbers(list);
+                self.member.store(true, Ordering::Relaxed);
                 tracing::info!(?partitions, topic = self.topic, "partition assigned");
                 self.tracker.assign(&partitions);
             }
@@ -72,6 +86,9 @@ impl Group {
     /// Hands partitions over: what runs on them is waited for, unless somebody else has them already.
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &[i32]) {
         let lost = consumer.assignment_lost();
+        if lost {
+            self.member.store(false, Ordering::Relaxed);
+        }
         let quiet = self.tracker.quiesce(partitions, if lost { Duration::ZERO } else { self.handover });
         tracing::info!(?partitions, topic = self.topic, lost, work_ended = quiet, "partition revoked");
         if !lost {
@@ -103,15 +120,14 @@ impl Poller {
     /// Polls until `ended`, then leaves the group.
     pub(crate) fn run(mut self, handle: &Handle, ended: &AtomicBool) -> Result<(), BusError> {
         let lag = Lag::start(handle, &self.consumer, &self.tracker, &self.options.topic, self.settings.limit);
-        let mut held = None;
+        let (mut held, mut outside, mut patience) = (None, Instant::now(), OUTSIDE);
         while !ended.load(Ordering::Relaxed) {
             match self.consumer.poll(if held.is_some() { HELD_TICK } else { TICK }) {
                 Some(Ok(message)) => self.put(handle, &message),
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     tracing::error!(error = error.to_string(), "the event bus's consumer failed for good; it is replaced");
                     std::thread::sleep(REPLACE);
-                    self.consumer = Arc::new(join(&self.settings, &self.options, &self.tracker)?);
-                    lag.replace(&self.consumer);
+                    self.replace(&lag)?;
                     held = None;
                 }
                 // Told by the client's own words; it tries again by itself.
@@ -119,10 +135,29 @@ impl Poller {
             }
             store(&self.consumer, &self.options.topic, &self.tracker);
             self.hold(&mut held);
+            if self.consumer.context().member.load(Ordering::Relaxed) {
+                (outside, patience) = (Instant::now(), OUTSIDE);
+            } else if outside.elapsed() > patience {
+                tracing::warn!(group = self.options.group, "not a member of the consumer group for too long; beginning anew");
+                self.replace(&lag)?;
+                (held, outside, patience) = (None, Instant::now(), (patience * 2).min(LONGEST_OUTSIDE));
+            }
         }
         lag.stop();
         // Leaves the group, with the handover of what it has, when the last holder drops it.
         drop(self.consumer);
+        Ok(())
+    }
+
+    /// Goes on with a new client; work that runs is not interrupted.
+    fn replace(&mut self, lag: &Lag) -> Result<(), BusError> {
+        let next = Arc::new(join(&self.settings, &self.options, &self.tracker)?);
+        let last = std::mem::replace(&mut self.consumer, next);
+        last.context().replaced.store(true, Ordering::Relaxed);
+        self.tracker.revoke(&self.tracker.partitions());
+        lag.replace(&self.consumer);
+        // Its end may wait long for brokers that are not there.
+        drop(std::thread::spawn(move || drop(last)));
         Ok(())
     }
 
@@ -169,8 +204,9 @@ fn join(settings: &BusSettings, options: &ConsumerOptions, tracker: &Arc<Tracker
         .set("queued.max.messages.kbytes", "16384")
         .set("fetch.wait.max.ms", "250");
     let (words, tracker) = (Words::new("consumer"), Arc::clone(tracker));
-    let group = Group { words, tracker, topic: options.topic.clone(), handover: options.handover };
-    let failed = |source| BusError::Client { client: "consumer", source };
+    let (topic, handover) = (options.topic.clone(), options.handover);
+    let group = Group { words, tracker, topic, handover, member: AtomicBool::new(false), replaced: AtomicBool::new(false) };
+    let failed = |source| BusError::Client { client: "consumer", source: Box::new(source) };
     let consumer: BaseConsumer<Group> = config.create_with_context(group).map_err(failed)?;
     consumer.subscribe(&[&options.topic]).map_err(failed)?;
     Ok(consumer)
