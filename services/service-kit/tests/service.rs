@@ -209,3 +209,16 @@ fn a_collector_that_is_away_holds_nothing_up() {
     service.end_in_order().unwrap();
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
+
+#[test]
+fn where_little_is_logged_a_failure_still_names_its_request() {
+    // The port is told at a level that is not logged.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let service = start(&[("LOG_LEVEL", "error"), ("HTTP_PORT", &port.to_string())]);
+    let ask = || Connection::get(port, "/items/1", "x-request-id: client-7\r\n").and_then(Connection::answer).ok();
+    assert_eq!(eventually("it answers", ask).unwrap().status, 500);
+    let events = eventually("the panic is logged", || Some(service.events("panicked")).filter(|events| !events.is_empty())).unwrap();
+    assert_eq!(events[0]["span"]["request_id"], "client-7");
+    assert_eq!(events[0]["trace_id"].as_str().map(str::len), Some(32), "{}", events[0]);
+    assert!(service.events("answered").is_empty());
+}
