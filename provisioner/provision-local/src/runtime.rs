@@ -29,7 +29,7 @@ pub use self::backoff::Backoff;
 pub(crate) use self::reports::Reports;
 pub use crate::image::Catalogue;
 use crate::keeper::tail;
-use crate::kubelet::{Claim, Kubelet, KubeletError, Report, Wanted, WantedPod};
+use crate::kubelet::{Claim, Kubelet, KubeletError, Report, VolumeSource, Wanted, WantedPod};
 use crate::limits::{Enforcement, Limiter};
 use crate::network::Services;
 
@@ -169,6 +169,10 @@ impl LocalKubelet {
     /// [`RuntimeError::State`] if something of it stays.
     pub async fn remove_claim(&self, namespace: &str, name: &str) -> Result<(), RuntimeError> {
         let path = self.shared.settings.state.join("volumes").join(namespace).join(name);
+        if !is_plain(namespace) || !is_plain(name) {
+            let source = io::Error::other("it is no name of a folder");
+            return Err(RuntimeError::State { action: "remove", path, source });
+        }
         let folder = path.clone();
         let removed = spawn_blocking(move || crate::volumes::remove(&folder)).await.map_err(io::Error::other).and_then(|result| result);
         removed.map_err(|source| RuntimeError::State { action: "remove", path, source })
@@ -191,8 +195,9 @@ impl LocalKubelet {
         }
         pods.known.retain(|uid, (_, task)| uids.contains(uid) || !task.is_finished());
         for pod in wanted {
-            if !is_plain(&pod.uid) {
-                tracing::error!(uid = %pod.uid, "a pod has a UID that is no name of a folder");
+            if let Some(name) = unusable(&pod) {
+                let message = format!("{name:?} is no name of a folder, so the pod is not run");
+                self.shared.reports.send(Report::Event { uid: pod.uid, warning: true, reason: "Failed".to_owned(), message });
                 continue;
             }
             match pods.known.get(&pod.uid) {
@@ -274,6 +279,17 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('.')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+}
+
+/// Finds a name in a pod that would lead its folders elsewhere.
+fn unusable(pod: &WantedPod) -> Option<&str> {
+    let claims = pod.volumes.iter().filter_map(|volume| match &volume.source {
+        VolumeSource::Claim { name } => Some(name),
+        _ => None,
+    });
+    let containers = pod.containers.iter().chain(&pod.init_containers).map(|container| &container.name);
+    let volumes = pod.volumes.iter().map(|volume| &volume.name);
+    [&pod.uid, &pod.namespace].into_iter().chain(containers).chain(volumes).chain(claims).map(String::as_str).find(|name| !is_plain(name))
 }
 
 /// Makes the folders of the state and takes the lock.

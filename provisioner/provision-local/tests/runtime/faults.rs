@@ -1,6 +1,8 @@
 use std::fs;
 use std::time::Duration;
 
+use provision_local::{Volume, VolumeSource};
+
 use super::world::{World, script};
 
 #[tokio::test]
@@ -41,17 +43,21 @@ async fn a_log_without_lines_and_one_of_a_pod_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_pod_whose_uid_is_a_path_is_not_run() {
+async fn a_pod_with_a_name_that_leads_elsewhere_is_not_run() {
     let mut world = World::new();
     let good = world.pod(vec![script("exec sleep 600")]);
     let mut bad = good.clone();
     bad.uid = "../escape".to_owned();
+    let mut claims = world.pod(vec![script("exec sleep 600")]);
+    claims.volumes = vec![Volume { name: "data".to_owned(), source: VolumeSource::Claim { name: "../../../escape".to_owned() } }];
     let uid = good.uid.clone();
-    world.wanted.pods = vec![bad, good];
+    world.wanted.pods = vec![bad, claims, good];
     world.tell().await;
     world.running(&uid).await;
     assert!(!world.pods.contains_key("../escape") && !world.settings.state.join("escape").exists());
-    world.wanted.pods.remove(0);
+    assert!(!world.folder.path().join("escape").exists());
+    assert!(world.has_event("Failed", "\"../../../escape\" is no name of a folder"));
+    world.wanted.pods.drain(..2);
     world.end().await;
 }
 
