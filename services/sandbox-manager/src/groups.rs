@@ -16,6 +16,8 @@ const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 const PERIOD: u32 = 100_000;
 /// Longest time that ending a group may take.
 const LAST: Duration = Duration::from_secs(20);
+/// How often a group is tried to be made.
+const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where groups may be made.
@@ -30,7 +32,7 @@ pub(crate) enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// Finds what may be written and makes the folder `name` in it.
+    /// Finds where a folder `name` can be made.
     pub(crate) fn find(name: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -66,7 +68,7 @@ impl Hierarchy {
     /// What the file system says.
     pub(crate) fn make(&self, id: &str, limits: &Limits) -> io::Result<()> {
         for folder in self.groups(id) {
-            fs::create_dir_all(&folder)?;
+            self.make_folder(&folder)?;
             for (file, value) in settings(limits) {
                 // Each group has the files of its own controllers only.
                 if folder.join(file).exists() {
@@ -77,16 +79,28 @@ impl Hierarchy {
         Ok(())
     }
 
-    /// Removes the folder of all groups, if they are gone.
-    pub(crate) fn leave(&self) {
-        let folders: Vec<&PathBuf> = match self {
-            Self::One(all) => all.iter().map(|(_, folder)| folder).collect(),
-            Self::Two(folder, _) => vec![folder],
-            Self::Nowhere => Vec::new(),
-        };
-        // It stays where a sandbox still runs.
-        folders.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    /// Makes a group and the folder that it is in, which another sandbox's end may remove at any time.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut tries = 0;
+        loop {
+            let made = match (self, folder.parent()) {
+                (Self::Two(_, controllers), Some(parent)) => share(parent, controllers).and_then(|()| fs::create_dir(folder)),
+                _ => fs::create_dir_all(folder),
+            };
+            match made {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+                made => return made,
+            }
+        }
     }
+}
+
+/// Makes a folder of version 2 that shares its controllers with what is below.
+fn share(folder: &Path, controllers: &[&str]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let all: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
+    fs::write(folder.join("cgroup.subtree_control"), all.join(" "))
 }
 
 fn settings(limits: &Limits) -> Vec<(&'static str, String)> {
@@ -109,7 +123,7 @@ fn find_one(mounts: &str, own: &str, (controller, name): (&str, &str)) -> Option
     let mount = mounted(mounts, "cgroup", Some(controller))?;
     let own = own_group(own, |names| names.split(',').any(|name| name == controller))?;
     // A container's mount may show only a part of the tree.
-    [mount.join(own.trim_start_matches('/')), mount].into_iter().map(|parent| parent.join(name)).find(|folder| make(folder))
+    [mount.join(own.trim_start_matches('/')), mount].into_iter().map(|parent| parent.join(name)).find(|folder| can_be_made(folder))
 }
 
 /// Goes up from this program's own group: one that holds processes can't share its controllers out.
@@ -120,15 +134,18 @@ fn find_two(mounts: &str, own: &str, name: &str) -> Option<Hierarchy> {
         let shared = fs::read_to_string(parent.join("cgroup.subtree_control")).ok()?;
         let controllers: Vec<_> = CONTROLLERS.into_iter().filter(|wanted| shared.split_whitespace().any(|one| one == *wanted)).collect();
         let folder = parent.join(name);
-        let sharing: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
-        let usable =
-            !controllers.is_empty() && make(&folder) && fs::write(folder.join("cgroup.subtree_control"), sharing.join(" ")).is_ok();
+        let usable = !controllers.is_empty() && share(&folder, &controllers).is_ok();
+        // Made again with the first sandbox; without any, nothing of ours is there.
+        drop(fs::remove_dir(&folder));
         usable.then_some(Hierarchy::Two(folder, controllers))
     })
 }
 
-fn make(folder: &Path) -> bool {
-    fs::create_dir_all(folder).is_ok()
+/// Tells whether a folder can be made; it is made again with the first sandbox.
+fn can_be_made(folder: &Path) -> bool {
+    let made = fs::create_dir_all(folder).is_ok();
+    drop(fs::remove_dir(folder));
+    made
 }
 
 fn mounted(mounts: &str, kind: &str, controller: Option<&str>) -> Option<PathBuf> {
@@ -166,7 +183,11 @@ pub(crate) fn remove(groups: &[PathBuf]) -> bool {
             // Fails only if it ended just now.
             kill(Pid::from_raw(*pid), Signal::SIGKILL).ok();
         }
-        groups.iter().for_each(|group| drop(fs::remove_dir(group)));
+        for group in groups {
+            // The folder above goes with the last one.
+            let removed = fs::remove_dir(group).and_then(|()| group.parent().map_or(Ok(()), fs::remove_dir));
+            drop(removed);
+        }
         if !groups.iter().any(|group| group.exists()) {
             return true;
         }

@@ -245,12 +245,6 @@ impl Runtime for Local {
     }
 }
 
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.hierarchy.leave();
-    }
-}
-
 fn id_of(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -46,6 +46,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::local::Local;
 use crate::service::Sandboxes;
 use crate::settings::Config;
+use crate::slots::Slots;
 
 const ABOUT: &str = "runs commands in sandboxes";
 
@@ -59,7 +60,8 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
     tracing::info!(server = "grpc", %address, port = address.port(), "listening");
     let (mut reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<SandboxServiceServer<Sandboxes<Local>>>().await;
-    let sandboxes = Sandboxes::new(Arc::new(runtime), config.limits, config.concurrency);
+    let slots = Slots::new(config.concurrency);
+    let sandboxes = Sandboxes::new(Arc::new(runtime), config.limits, slots.clone());
     let sandboxes = SandboxServiceServer::new(sandboxes).max_decoding_message_size(LARGEST_MESSAGE);
     let (draining, stopping) = (lifecycle.draining(), lifecycle.stopping());
     let tell = async move {
@@ -80,6 +82,8 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
             served = &mut serve => served,
             () = tell => serve.await,
         };
+        // A client that went away waits for nothing, but its sandbox has to be removed.
+        slots.idle().await;
         served.map_err(BoxError::from)
     };
     Ok(App { tasks: vec![Task::new("grpc", grpc)], ..App::default() })

@@ -28,9 +28,9 @@ pub(crate) struct Sandboxes<R> {
 }
 
 impl<R: Runtime> Sandboxes<R> {
-    /// Makes the service; `most` sandboxes run at a time.
-    pub(crate) fn new(runtime: Arc<R>, limits: Limits, most: usize) -> Self {
-        Self { runtime, limits, slots: Slots::new(most) }
+    /// Makes the service; each sandbox takes one of the places.
+    pub(crate) fn new(runtime: Arc<R>, limits: Limits, slots: Slots) -> Self {
+        Self { runtime, limits, slots }
     }
 }
 

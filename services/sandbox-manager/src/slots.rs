@@ -1,16 +1,17 @@
 //! How many sandboxes run, and which.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use metrics::gauge;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Places for sandboxes.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
     most: usize,
-    taken: Arc<Mutex<BTreeMap<usize, Uuid>>>,
+    taken: Arc<watch::Sender<BTreeMap<usize, Uuid>>>,
 }
 
 /// Why there is no place.
@@ -41,14 +42,27 @@ impl Slots {
     /// # Errors
     /// [`NoSlot`] if there is none for it.
     pub(crate) fn take(&self, id: Uuid) -> Result<Slot, NoSlot> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.values().any(|other| *other == id) {
-            return Err(NoSlot::Runs);
-        }
-        let number = (0..self.most).find(|number| !taken.contains_key(number)).ok_or(NoSlot::Full)?;
-        taken.insert(number, id);
+        let mut result = Err(NoSlot::Full);
+        self.taken.send_modify(|taken| {
+            let number = (0..self.most).find(|number| !taken.contains_key(number));
+            result = match number {
+                _ if taken.values().any(|other| *other == id) => Err(NoSlot::Runs),
+                Some(number) => {
+                    taken.insert(number, id);
+                    Ok(number)
+                }
+                None => Err(NoSlot::Full),
+            };
+        });
+        let number = result?;
         gauge!("sandbox_active").increment(1.0);
         Ok(Slot { number, slots: self.clone() })
+    }
+
+    /// Waits until no place is taken.
+    pub(crate) async fn idle(&self) {
+        // Fails only without a sender, which this one holds.
+        drop(self.taken.subscribe().wait_for(BTreeMap::is_empty).await);
     }
 }
 
@@ -61,7 +75,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.slots.taken.send_modify(|taken| {
+            taken.remove(&self.number);
+        });
         gauge!("sandbox_active").decrement(1.0);
     }
 }
@@ -81,5 +97,18 @@ mod tests {
         assert_eq!(slots.take(three).unwrap_err(), NoSlot::Full);
         drop(first);
         assert_eq!(slots.take(three).unwrap().number(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_last_one_waits_for_it() {
+        let slots = Slots::new(1);
+        slots.idle().await;
+        let slot = slots.take(Uuid::from_u128(1)).unwrap();
+        let waits = slots.clone();
+        let waiting = tokio::spawn(async move { waits.idle().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(slot);
+        waiting.await.unwrap();
     }
 }
