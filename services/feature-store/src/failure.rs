@@ -98,7 +98,21 @@ fn without_passwords(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_program_says_becomes_harmless(before in "\\PC{0,20}", secret in "[A-Z]{8,20}", after in any::<String>()) {
+            let text = format!("{before}://user:{secret}@{after}");
+            let detail = Failure::new(Cause::Internal, &text).detail;
+            prop_assert!(!detail.contains(&secret), "{}", detail);
+            let whole = Failure::new(Cause::Internal, &after).detail;
+            prop_assert!(whole.len() <= LONGEST && !whole.chars().any(|c| c.is_control() && c != '\n'));
+            prop_assert_eq!(Failure::new(Cause::Internal, &whole).detail, whole.trim());
+        }
+    }
 
     #[test]
     fn a_failure_says_its_cause_and_a_harmless_detail() {
