@@ -22,6 +22,17 @@ pub struct Wanted {
     pub pods: Vec<WantedPod>,
     /// Services with an address; of others nothing is left.
     pub services: Vec<WantedService>,
+    /// Claims that are deleted and that no pod uses: the supervisor has their folders removed by [`Kubelet::discard`].
+    pub discarded: Vec<Claim>,
+}
+
+/// A claim, by whose name its folder is found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
 }
 
 /// One pod, with everything resolved: the runtime reads no object.
@@ -348,7 +359,7 @@ pub struct Ended {
     pub finished: Timestamp,
 }
 
-/// Why the runtime can't say.
+/// Why the runtime can't do what it is asked for.
 #[derive(Debug, Error)]
 pub enum KubeletError {
     /// It knows no such pod, container or earlier run.
@@ -356,6 +367,17 @@ pub enum KubeletError {
     NoLog {
         /// Of what.
         subject: String,
+    },
+    /// The folder of a claim can't be removed.
+    #[error("failed to remove the folder of claim {name} in {namespace}")]
+    Discard {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A log can't be read.
     #[error("failed to read the log of {subject}")]
@@ -377,6 +399,12 @@ pub trait Kubelet: Send + Sync + 'static {
 
     /// Waits for the next report; dropping the wait loses none. After a start each pod that was found is reported.
     fn next_report(&self) -> impl Future<Output = Report> + Send;
+
+    /// Removes the folder of a claim that no pod uses, for good; none is fine too.
+    ///
+    /// # Errors
+    /// [`KubeletError::Discard`].
+    fn discard(&self, claim: &Claim) -> impl Future<Output = Result<(), KubeletError>> + Send;
 
     /// Reads the last lines of a container's log, of its previous run if asked.
     ///

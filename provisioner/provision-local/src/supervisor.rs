@@ -27,13 +27,18 @@ use self::turns::{Order, Orders};
 use crate::controllers::{Book, known_block};
 use crate::kubelet::{Kubelet, Wanted};
 use crate::network::Block;
+use crate::client::Launch;
 use crate::socket;
+use crate::watcher::Watched;
 use crate::store::{Folder, Store, StoreError};
 
 /// Connections at the same time.
 const MOST_CONNECTIONS: usize = 512;
 /// How long another supervisor of the same folder may take to hand over.
 const HAND_OVER: Duration = Duration::from_secs(5);
+
+/// Wait before a folder that could not be removed is tried again.
+const DISCARD_RETRY: Duration = Duration::from_secs(5);
 
 /// What a supervisor works with.
 #[derive(Debug, Clone)]
@@ -42,6 +47,9 @@ pub struct SupervisorSettings {
     pub state: PathBuf,
     /// Which build this is: a client of a greater one asks it to hand over.
     pub build: u64,
+    /// How the process is started that brings this one back, a program whose `main` leads to [`crate::wait_for_end`] and then here; nobody
+    /// brings it back if none.
+    pub watcher: Option<Launch>,
 }
 
 /// Why a supervisor can't work.
@@ -107,12 +115,17 @@ pub async fn supervise<K: Kubelet>(
     let (wanted, changes) = watch::channel(Wanted::default());
     let room = Room::new(store, block.first(), wanted, Timestamp::now());
     let (orders, ended) = turns::start(room).map_err(failed("start a thread for", &state))?;
-    let (tell, listen) = (tell_runtime(kubelet.clone(), changes), hear_runtime(kubelet.clone(), orders.clone()));
+    let (tell, listen) = (tell_runtime(kubelet.clone(), changes, orders.clone()), hear_runtime(kubelet.clone(), orders.clone()));
     let (tell, listen) = (tokio::spawn(tell), tokio::spawn(listen));
     let shared = Arc::new(Shared { orders, kubelet, build: settings.build, end: Notify::new(), places: Semaphore::new(MOST_CONNECTIONS) });
+    let watched = settings.watcher.map(Watched::start);
     let listener = socket::listen(&control).map_err(failed("listen at the socket of", &control))?;
     tracing::info!(state = %state.display(), block = %block.first(), "the supervisor works");
     let served = serve(&listener, &shared, ended, &state).await;
+    // While the lock is still ours: the watcher must not take its release for a crash.
+    if let (Ok(()), Some(watched)) = (&served, watched) {
+        watched.end().await;
+    }
     tell.abort();
     listen.abort();
     served
@@ -206,10 +219,28 @@ fn with_block(mut store: Store<Folder>, state: &Path) -> Result<(Store<Folder>, 
     }
 }
 
-async fn tell_runtime<K: Kubelet>(kubelet: Arc<K>, mut changes: watch::Receiver<Wanted>) {
-    while changes.changed().await.is_ok() {
+/// Says what is to run, and has the folders of deleted claims removed.
+async fn tell_runtime<K: Kubelet>(kubelet: Arc<K>, mut changes: watch::Receiver<Wanted>, orders: Orders) {
+    let mut again = false;
+    loop {
+        let changed = changes.changed();
+        let changed = if again { tokio::time::timeout(DISCARD_RETRY, changed).await.unwrap_or(Ok(())) } else { changed.await };
+        if changed.is_err() {
+            return;
+        }
         let wanted = changes.borrow_and_update().clone();
+        let discarded = wanted.discarded.clone();
         kubelet.want(wanted).await;
+        again = false;
+        for claim in discarded {
+            match kubelet.discard(&claim).await {
+                Ok(()) => drop(orders.send(Order::Discarded(claim))),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a folder stays for now");
+                    again = true;
+                }
+            }
+        }
     }
 }
 

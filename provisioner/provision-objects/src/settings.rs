@@ -10,7 +10,7 @@ pub struct Settings {
     pub uids: Uids,
     /// Addresses of Services.
     pub services: Addresses,
-    /// Whether a deleted pod stays until the host says that nothing of it runs.
+    /// Whether a deleted pod stays until the host says that nothing of it runs, and a claim until its data is gone.
     pub graceful: bool,
 }
 

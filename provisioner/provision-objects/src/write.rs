@@ -186,13 +186,20 @@ impl Objects {
         Ok(Deletion::Accepted)
     }
 
-    /// Seconds that a pod on a node is given; 0 for everything else, and where the host asks for none.
+    /// Seconds for which the host is waited for: by a pod on its node, and by a claim; 0 for everything else, and where the host asks for
+    /// none.
     fn grace_of(&self, id: &ResourceId, live: &Stored) -> i64 {
-        let runs = self.settings.graceful && id.kind == GroupKind::new("", "Pod") && live.text("/spec/nodeName").is_some();
-        if runs { live.number("/spec/terminationGracePeriodSeconds").unwrap_or(30).max(1) } else { 0 }
+        match (id.kind.group.as_str(), id.kind.kind.as_str()) {
+            ("", "Pod") if self.settings.graceful && live.text("/spec/nodeName").is_some() => {
+                live.number("/spec/terminationGracePeriodSeconds").unwrap_or(30).max(1)
+            }
+            ("", "PersistentVolumeClaim") if self.settings.graceful => 1,
+            _ => 0,
+        }
     }
 
-    /// Takes note that nothing of a deleted pod runs any more: it goes, unless finalizers hold it.
+    /// Takes note that nothing of a deleted pod runs any more, or that the data of a deleted claim is gone: it goes, unless finalizers hold
+    /// it.
     pub fn note_gone(&mut self, id: &ResourceId) {
         let Some(live) = self.objects.get(id).filter(|live| live.is_terminating() && live.is_in_grace()) else { return };
         let mut marked = Stored::clone(live);

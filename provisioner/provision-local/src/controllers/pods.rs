@@ -12,7 +12,7 @@ use super::env::{Sources, expand};
 use super::files::inside;
 use super::services::wanted_services;
 use super::spec::{list, number, probe, quantity, stop_hook};
-use crate::kubelet::{Mount, Restart, Wanted, WantedContainer, WantedPod};
+use crate::kubelet::{Claim, Mount, Restart, Wanted, WantedContainer, WantedPod};
 
 /// Gives a new pod its address, or says what it waits for.
 pub(crate) fn place_pod(objects: &mut Objects, id: &ResourceId, stored: &Stored, book: &mut Book) {
@@ -48,7 +48,21 @@ fn pods(objects: &Objects) -> impl Iterator<Item = (ResourceId, Arc<Stored>)> {
 /// Says what is to run: every pod that has its place, and every Service with an address.
 pub(crate) fn wanted(objects: &Objects, book: &Book) -> Wanted {
     let placed = pods(objects).filter(|(_, pod)| pod.text("/spec/nodeName").is_some());
-    Wanted { pods: placed.filter_map(|(id, pod)| wanted_pod(objects, book, &id, &pod)).collect(), services: wanted_services(objects, book) }
+    Wanted {
+        pods: placed.filter_map(|(id, pod)| wanted_pod(objects, book, &id, &pod)).collect(),
+        services: wanted_services(objects, book),
+        discarded: discarded(objects),
+    }
+}
+
+/// Lists the claims that are deleted and that no pod uses.
+fn discarded(objects: &Objects) -> Vec<Claim> {
+    let uses =
+        |pod: &Stored, name: &str| list(&pod.value()["spec"], "volumes").any(|volume| volume["persistentVolumeClaim"]["claimName"] == name);
+    let used = |id: &ResourceId| pods(objects).any(|(pod, stored)| pod.namespace == id.namespace && uses(&stored, &id.name));
+    let kind = GroupKind::new("", "PersistentVolumeClaim");
+    let ending = objects.range(&kind, None).filter(|(id, claim)| claim.is_terminating() && !used(id));
+    ending.filter_map(|(id, _)| Some(Claim { namespace: id.namespace.clone()?, name: id.name.clone() })).collect()
 }
 
 fn wanted_pod(objects: &Objects, book: &Book, id: &ResourceId, pod: &Stored) -> Option<WantedPod> {

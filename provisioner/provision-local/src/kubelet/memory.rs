@@ -9,7 +9,7 @@ use futures::{StreamExt as _, lock};
 use jiff::Timestamp;
 
 use super::{
-    ContainerReport, ContainerState, Ended, Kubelet, KubeletError, PodReport, Report, Restart, Wanted, WantedContainer, WantedPod,
+    Claim, ContainerReport, ContainerState, Ended, Kubelet, KubeletError, PodReport, Report, Restart, Wanted, WantedContainer, WantedPod,
 };
 
 /// What becomes of the containers of a pod.
@@ -41,6 +41,7 @@ struct State {
     told: BTreeMap<String, PodReport>,
     /// Whether pods that are to end go on for now.
     lingers: bool,
+    discarded: Vec<Claim>,
 }
 
 impl Default for MemoryKubelet {
@@ -61,6 +62,11 @@ impl MemoryKubelet {
     pub fn linger(&self, lingers: bool) {
         self.lock().lingers = lingers;
         self.tell();
+    }
+
+    /// Returns the claims whose folders were removed.
+    pub fn discarded(&self) -> Vec<Claim> {
+        self.lock().discarded.clone()
     }
 
     /// Returns what is to run.
@@ -159,6 +165,11 @@ impl Kubelet for MemoryKubelet {
             // The sender lives as long as this.
             None => std::future::pending().await,
         }
+    }
+
+    async fn discard(&self, claim: &Claim) -> Result<(), KubeletError> {
+        self.lock().discarded.push(claim.clone());
+        Ok(())
     }
 
     async fn logs(&self, pod: &str, container: &str, _previous: bool, lines: u32) -> Result<Vec<String>, KubeletError> {

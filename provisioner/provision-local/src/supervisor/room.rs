@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::controllers::{self, Book};
-use crate::kubelet::{PodReport, Report, Wanted};
+use crate::kubelet::{Claim, PodReport, Report, Wanted};
 use crate::protocol::{Ask, Told, WireListing};
 use crate::store::{Disk, Store, WriteError};
 
@@ -203,6 +203,16 @@ impl<D: Disk> Room<D> {
                 });
             }
         }
+    }
+
+    /// Takes note that the folder of a claim is gone.
+    pub(crate) fn note_discarded(&mut self, now: Timestamp, claim: &Claim) {
+        let id = ResourceId::namespaced("", "PersistentVolumeClaim", &claim.namespace, &claim.name);
+        // What can't be written now is noted when the folder, which is not there, is removed again.
+        let _ = self.write(now, &id, |objects| {
+            objects.note_gone(&id);
+            Ok(())
+        });
     }
 
     fn pod_of(&self, uid: &str) -> Option<ResourceId> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::room::Room;
-use crate::kubelet::Report;
+use crate::kubelet::{Claim, Report};
 use crate::protocol::{Ask, Told};
 use crate::store::Disk;
 
@@ -39,6 +39,8 @@ pub(super) enum Order {
     Target(ResourceId, String, Answer<SocketAddrV4>),
     /// Something that the runtime says.
     Report(Report),
+    /// The folder of a claim is gone.
+    Discarded(Claim),
 }
 
 /// Starts the thread. The receiver is told when it has ended, which it does only when no order can come any more, or by a panic.
@@ -82,5 +84,6 @@ fn carry_out<D: Disk>(room: &mut Room<D>, order: Order) {
         }
         Order::Target(service, port, answer) => drop(answer.send(room.target(&service, &port))),
         Order::Report(report) => room.note(now, report),
+        Order::Discarded(claim) => room.note_discarded(now, &claim),
     }
 }
