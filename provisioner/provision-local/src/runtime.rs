@@ -281,6 +281,16 @@ fn is_plain(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
+/// Makes a folder for us; as root others may pass it, as programs run under other users and must come to their volumes.
+///
+/// What is secret is closed by itself. A folder that is there already may be shared with others, so nothing is taken from it.
+fn make_passable(folder: &Path) -> io::Result<()> {
+    let passing = if Uid::effective().is_root() { 0o011 } else { 0 };
+    DirBuilder::new().recursive(true).mode(0o700 | passing).create(folder)?;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & passing == passing { Ok(()) } else { fs::set_permissions(folder, Permissions::from_mode(mode | passing)) }
+}
+
 /// Finds a name in a pod that would lead its folders elsewhere.
 fn unusable(pod: &WantedPod) -> Option<&str> {
     let claims = pod.volumes.iter().filter_map(|volume| match &volume.source {
@@ -298,11 +308,8 @@ fn prepare(state: &Path) -> Result<File, RuntimeError> {
         let path = path.to_owned();
         move |source| RuntimeError::State { action, path, source }
     };
-    // As root, programs run under other users and must come to their volumes; what is secret is closed by itself.
-    let mode = if Uid::effective().is_root() { 0o711 } else { 0o700 };
     for folder in [state.to_owned(), state.join("pods"), state.join("volumes")] {
-        DirBuilder::new().recursive(true).mode(mode).create(&folder).map_err(failed("make", &folder))?;
-        fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(failed("open", &folder))?;
+        make_passable(&folder).map_err(failed("make", &folder))?;
     }
     // Every connection through a Service takes two descriptors.
     if let Err(error) = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most)) {

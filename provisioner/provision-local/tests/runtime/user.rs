@@ -105,6 +105,19 @@ async fn a_program_in_a_closed_folder_runs_under_its_user() {
 }
 
 #[tokio::test]
+async fn a_folder_that_was_there_loses_nothing() {
+    let mut world = World::new();
+    world.drop_supervisor();
+    for (before, as_root) in [(0o1777, 0o1777), (0o700, 0o711), (0o750, 0o751)] {
+        fs::set_permissions(&world.settings.state, fs::Permissions::from_mode(before)).unwrap();
+        drop(provision_local::LocalKubelet::open(world.settings.clone()).unwrap());
+        let after = fs::metadata(&world.settings.state).unwrap().mode() & 0o7777;
+        assert_eq!(after, if Uid::effective().is_root() { as_root } else { before }, "{before:o}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_state_folder_that_the_user_can_not_reach_is_named() {
     let mut world = World::new();
     fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
