@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use futures::StreamExt as _;
 use provision_apply::{Cluster, ClusterError, WatchEvent};
-use provision_local::Play;
+use provision_local::{Claim, Play};
 use provision_model::{GroupKind, Manifest, ResourceId};
 use serde_json::json;
 
@@ -55,6 +55,25 @@ async fn a_pod_stays_until_nothing_of_it_runs() {
     until_is(&world.cluster, &pod, "is there again", again).await;
     let after = world.cluster.get(&pod).await.unwrap().unwrap();
     assert_eq!(after.text("/status/podIP"), before.text("/status/podIP"), "the name keeps its address");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_goes_with_its_data_when_no_pod_uses_it() {
+    let world = World::start().await;
+    let mut db = workload("StatefulSet", "db", 1);
+    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    db["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": claim}]);
+    world.apply(db).await;
+    until_is(&world.cluster, &id("", "Pod", "db-0"), "is ready", |live| is_true(live, "Ready")).await;
+    let claim = id("", "PersistentVolumeClaim", "data-db-0");
+    delete(&world.cluster, &claim).await;
+    world.apply(config("later", "1")).await;
+    let ending = world.cluster.get(&claim).await.unwrap();
+    assert!(ending.as_ref().is_some_and(Manifest::is_terminating), "a pod uses it: {:?}", ending.map(|claim| claim.value().to_string()));
+    assert_eq!(world.kubelet.discarded(), []);
+    delete(&world.cluster, &id("apps", "StatefulSet", "db")).await;
+    until_is(&world.cluster, &claim, "is gone", |live| live.is_none()).await;
+    assert_eq!(world.kubelet.discarded(), [Claim { namespace: "default".to_owned(), name: "data-db-0".to_owned() }]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

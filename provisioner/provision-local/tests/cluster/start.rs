@@ -128,6 +128,7 @@ async fn what_was_answered_survives_kill_9_in_mid_write() {
         answered.extend(writer.await.unwrap());
     }
     assert!(answered.len() >= 8 * 15, "{} writes were answered", answered.len());
+    until("it answers again", async || cluster.identity().await.is_ok()).await;
     let there = super::world::list(&cluster, "", "ConfigMap").await;
     let there: std::collections::BTreeSet<&str> = there.iter().map(|object| object.name()).collect();
     let lost: Vec<&String> = answered.iter().filter(|name| !there.contains(name.as_str())).collect();
