@@ -30,6 +30,17 @@ async fn slow(Path(milliseconds): Path<u64>) -> &'static str {
     "done"
 }
 
+/// Asks whether a line would be read and then writes none, between requests, as database drivers do.
+async fn prepare_lines() {
+    let quiet = tracing::trace_span!("quiet");
+    loop {
+        if quiet.metadata().is_some_and(|line| tracing::dispatcher::get_default(|log| log.enabled(line))) {
+            tracing::trace!("prepared");
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Holds the mistake that the kit has to survive: nothing checks the index.
 async fn item(Path(index): Path<usize>) -> &'static str {
     ["first"][index]
@@ -38,6 +49,7 @@ async fn item(Path(index): Path<usize>) -> &'static str {
 async fn start(_lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
     tracing::info!("starting");
     tokio::time::sleep(config.start).await;
+    tokio::spawn(prepare_lines());
     let routes = Router::new().route("/slow/{milliseconds}", get(slow)).route("/items/{index}", get(item));
     Ok(App { routes, checks: config.checks, ..App::default() })
 }

@@ -7,7 +7,6 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, layer};
@@ -56,25 +55,27 @@ impl LogFormat {
 pub(crate) fn start_logs(level: LogLevel, format: LogFormat, tracer: Option<SdkTracer>) {
     let traces = |tracer| {
         let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_location(false);
-        layer.with_tracked_inactivity(false).with_filter(filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO))
+        layer.with_tracked_inactivity(false)
     };
-    let registry = tracing_subscriber::registry().with(tracer.map(traces));
+    let registry = tracing_subscriber::registry().with(logged(level)).with(tracer.map(traces));
     // A second start in one process keeps the first one's settings, which is right for tests.
     drop(match format {
         LogFormat::Json => {
             let lines = WithTrace(tracing_subscriber::fmt::format().json().flatten_event(true).with_span_list(false));
-            registry.with(layer().event_format(lines).fmt_fields(JsonFields::new()).with_filter(logged(level))).try_init()
+            registry.with(layer().event_format(lines).fmt_fields(JsonFields::new())).try_init()
         }
-        LogFormat::Text => registry.with(layer().with_ansi(false).with_filter(logged(level))).try_init(),
+        LogFormat::Text => registry.with(layer().with_ansi(false)).try_init(),
     });
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Lets events through from `level` on, and spans also where their events are not: a warning must name its request.
+/// Lets events through from `level` on, and spans whatever it is: a warning must name its request.
+///
+/// One filter for all layers: filters of single layers lose spans after a library has asked whether something is logged and then logged
+/// nothing, as database drivers do.
 fn logged(level: LogLevel) -> FilterFn<impl Fn(&tracing::Metadata<'_>) -> bool> {
-    let spans = level.0.max(Level::INFO);
-    let filter = filter_fn(move |metadata| *metadata.level() <= if metadata.is_span() { spans } else { level.0 });
-    filter.with_max_level_hint(LevelFilter::from_level(spans))
+    let filter = filter_fn(move |metadata| *metadata.level() <= if metadata.is_span() { Level::INFO } else { level.0 });
+    filter.with_max_level_hint(LevelFilter::from_level(level.0.max(Level::INFO)))
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

@@ -222,3 +222,18 @@ fn where_little_is_logged_a_failure_still_names_its_request() {
     assert_eq!(events[0]["trace_id"].as_str().map(str::len), Some(32), "{}", events[0]);
     assert!(service.events("answered").is_empty());
 }
+
+#[test]
+fn every_line_names_its_request_whatever_libraries_ask_of_the_log() {
+    let mut service = start(&[("LOG_LEVEL", "info")]);
+    let port = service.port("http").unwrap();
+    for _ in 0..50 {
+        get(port, "/slow/1").unwrap();
+    }
+    service.end_in_order().unwrap();
+    let lines = [service.events("working"), service.events("answered")].concat();
+    assert_eq!(lines.len(), 100);
+    for line in lines {
+        assert!(line["trace_id"].is_string() && line["span"]["request_id"].is_string(), "{line}");
+    }
+}

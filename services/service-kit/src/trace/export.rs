@@ -37,7 +37,8 @@ impl Traces {
             .build();
         // All of ours; who sends a request with an unsampled context is believed.
         let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
-        let builder = SdkTracerProvider::builder().with_sampler(sampler).with_resource(resource);
+        // The log has all lines, with the ids of their spans; a span shows its first.
+        let builder = SdkTracerProvider::builder().with_sampler(sampler).with_resource(resource).with_max_events_per_span(16);
         let builder = match collector {
             None => builder,
             Some(collector) => {
