@@ -39,7 +39,8 @@ export function repositoryName(url) {
   return parts.slice(-2).join("/") || plain || "unknown repository";
 }
 
-export const shortId = (id) => String(id).slice(0, 8);
+// The end of an id: the beginning is the time, and much the same for all.
+export const shortId = (id) => String(id).slice(-8);
 
 export function duration(milliseconds) {
   const seconds = milliseconds / 1000;
