@@ -47,3 +47,30 @@ fn record(topic: &str, stored: &StoredEvent) -> Record {
 
 #[cfg(test)]
 pub(crate) mod memory;
+
+#[cfg(test)]
+mod tests {
+    use feature_api::feature::{Event, State};
+    use feature_store::Trace;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_the_event_as_json_under_its_features_id_with_its_trace() {
+        let event = Event {
+            id: "e".to_owned(),
+            feature_execution_id: "f".to_owned(),
+            event_type: "feature.created".to_owned(),
+            state: State::Pending.into(),
+            ..Event::default()
+        };
+        let trace = Trace { parent: Some("00-1-2-01".to_owned()), state: None };
+        let record = record("feature.events", &StoredEvent { id: Uuid::nil(), feature: Uuid::nil(), position: 1, trace, event });
+        assert_eq!((record.topic.as_str(), record.key.as_str()), ("feature.events", "f"));
+        assert_eq!(record.headers, [("traceparent".to_owned(), "00-1-2-01".to_owned())]);
+        let expected =
+            r#"{"id":"e","feature_execution_id":"f","sequence":0,"event_type":"feature.created","state":"PENDING","created_at":""}"#;
+        assert_eq!(String::from_utf8(record.payload).unwrap(), expected);
+    }
+}

@@ -58,6 +58,24 @@ async fn a_feature_is_taken_shown_listed_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_features_events_belong_to_the_trace_of_the_call_that_made_it() {
+    let platform = Platform::start();
+    let (service, store) = (platform.service(&[]), platform.store().await);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let headers = [("traceparent", format!("00-{trace}-b7ad6b7169203331-01")), ("tracestate", "vendor=1".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let body = json!({"repository_url": REPOSITORY, "instruction": "x"}).to_string();
+    let answer: Value = service.client.send("Create", body, &headers).await.unwrap().json().await.unwrap();
+    let id: Uuid = answer["id"].as_str().unwrap().parse().unwrap();
+    complete(&store, id).await;
+    for stored in store.events(id, 0).await.unwrap() {
+        let parent = stored.trace.parent.unwrap();
+        assert!(parent.starts_with(&format!("00-{trace}-")) && !parent.contains("b7ad6b7169203331"), "below the call's own span: {parent}");
+        assert_eq!(stored.trace.state.as_deref(), Some("vendor=1"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_with_one_key_get_one_feature() {
     let platform = Platform::start();
     let service = platform.service(&[]);
