@@ -7,7 +7,7 @@ mod references;
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
 
-use provision_model::{DesiredObject, Finding, FindingCode, Manifest, Severity};
+use provision_model::{DesiredObject, Finding, FindingCode, LOCAL_REGISTRY, Manifest, Severity};
 use serde_json::Value as Json;
 
 use crate::pointer::pointer;
@@ -181,7 +181,8 @@ fn index<'o>(objects: &[DesiredObject], keys: &[Key<'o>], problems: &mut Vec<Pro
 }
 
 fn images(place: usize, facts: &Facts, object: &DesiredObject, environment: &Environment, problems: &mut Vec<Problem>) {
-    for (pointer, image) in facts.images.iter().filter(|(_, image)| !image.contains("@sha256:")) {
+    let is_open = |image: &str| !image.contains("@sha256:") && !image.starts_with(LOCAL_REGISTRY);
+    for (pointer, image) in facts.images.iter().filter(|(_, image)| is_open(image)) {
         let required = environment.settings.registry.require_digest;
         let severity = if required { Severity::Fatal } else { Severity::Warning };
         let mut finding =

@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, state, build] = args.as_slice() else { return ExitCode::from(64) };
     let (state, build) = (PathBuf::from(state), build.parse().unwrap_or(0));
-    let settings = SupervisorSettings { state: state.clone(), build };
+    let settings = SupervisorSettings { state: state.clone(), build, watcher: None };
     let ended = match (kind.as_str(), detach()) {
         (_, Err(error)) => return fail(&error),
         ("memory", Ok(())) => supervise(settings, || Ok(MemoryKubelet::default())).await,

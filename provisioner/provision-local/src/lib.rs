@@ -14,6 +14,7 @@ mod socket;
 mod store;
 mod supervisor;
 mod volumes;
+mod watcher;
 
 pub use client::{Endpoint, Launch, LocalCluster, LocalError, LocalSettings};
 pub use controllers::not_enforced;
@@ -22,4 +23,5 @@ pub use limits::Enforcement;
 pub use network::{Block, Host, Place, rewrite};
 pub use runtime::{Backoff, Catalogue, KeeperCommand, LocalKubelet, LogSize, RuntimeError, RuntimeSettings};
 pub use store::StoreError;
+pub use watcher::wait_for_end;
 pub use supervisor::{SupervisorError, SupervisorSettings, detach, supervise};

@@ -23,7 +23,7 @@ pub use field::{FieldChange, FieldOwner, FieldPath, FieldSegment};
 pub use finding::{Finding, FindingCode, Severity};
 pub use health::{Cause, Evidence, Health, Verdict};
 pub use id::{GroupKind, ResourceId};
-pub use manifest::{FIELD_MANAGER, Manifest, ManifestError, Origin, annotations, labels};
+pub use manifest::{FIELD_MANAGER, LOCAL_REGISTRY, Manifest, ManifestError, Origin, annotations, labels};
 pub use observed::{ApiResource, ApiSurface, ClusterIdentity, Observed, Prediction, RecordedObject};
 pub use period::parse_period;
 pub use plan::{Action, Change, Edge, EdgeReason, Plan, Precondition};

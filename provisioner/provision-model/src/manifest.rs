@@ -26,6 +26,9 @@ pub mod annotations {
 /// The name under which the program owns fields (server-side apply); the same for every release, so that ownership survives a rename.
 pub const FIELD_MANAGER: &str = "provision";
 
+/// Registry of images that are programs of this machine; they are pinned to the programs' content when they run.
+pub const LOCAL_REGISTRY: &str = "provision.local/";
+
 /// Labels that the program writes.
 pub mod labels {
     /// Who manages the object; always `provision`.

@@ -8,12 +8,11 @@ use std::time::SystemTime;
 
 use provision_config::{Environment, Sources};
 use provision_image::Digest;
+use provision_model::LOCAL_REGISTRY;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
 
-/// Registry of images that are programs beside this one.
-const REGISTRY: &str = "provision.local/";
 /// Installed programs of a name that are kept beside the newest one.
 const KEPT: usize = 4;
 
@@ -42,7 +41,7 @@ impl Programs {
     ///
     /// Digests are kept in `cache` as long as size, time and inode of a file are the same.
     pub(crate) fn find(environment: &Environment, folder: &Path, cache: &Path) -> Result<Self, CliError> {
-        let images = environment.settings.images.iter().filter_map(|(_, image)| image.image.strip_prefix(REGISTRY));
+        let images = environment.settings.images.iter().filter_map(|(_, image)| image.image.strip_prefix(LOCAL_REGISTRY));
         let programs: BTreeMap<String, PathBuf> = images.map(|name| (name.to_owned(), folder.join(name))).collect();
         let missing: Vec<&str> = programs.iter().filter(|(_, path)| !path.is_file()).map(|(name, _)| name.as_str()).collect();
         if missing.is_empty() {
@@ -107,7 +106,7 @@ impl Programs {
     pub(crate) fn pin(&self, sources: &Sources, environment: &Environment) -> Sources {
         let mut lock = String::from("# made of the programs of this machine\nimages:\n");
         for (name, image) in environment.settings.images.iter() {
-            if let Some(program) = image.image.strip_prefix(REGISTRY).and_then(|name| self.0.get(name)) {
+            if let Some(program) = image.image.strip_prefix(LOCAL_REGISTRY).and_then(|name| self.0.get(name)) {
                 lock.push_str(&format!("  {name}: {{digest: \"sha256:{}\"}}\n", program.digits));
             }
         }

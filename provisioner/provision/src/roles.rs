@@ -2,17 +2,20 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use provision_local::{
-    Backoff, Catalogue, KeeperCommand, Launch, LocalKubelet, LocalSettings, LogSize, RuntimeSettings, SupervisorSettings, keeper, supervise,
+    Backoff, Catalogue, KeeperCommand, Launch, LocalKubelet, LocalSettings, LogSize, RuntimeSettings, SupervisorSettings, keeper,
+    supervise, wait_for_end,
 };
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::error::CliError;
 
 const SUPERVISOR: &str = "--supervisor";
+const WATCHER: &str = "--watcher";
 const KEEPER: &str = "--keeper";
 
 /// Plays the role that the arguments name; none if they are a person's.
@@ -22,10 +25,11 @@ pub(crate) fn play() -> Option<ExitCode> {
     if role == KEEPER {
         return Some(keeper::main(arguments));
     }
-    (role == SUPERVISOR).then(|| {
-        let Some(state) = arguments.next() else { return ExitCode::from(2) };
-        supervisor(PathBuf::from(state))
-    })
+    if role != SUPERVISOR && role != WATCHER {
+        return None;
+    }
+    let Some(state) = arguments.next() else { return Some(ExitCode::from(2)) };
+    Some(if role == WATCHER { watcher(Path::new(&state)) } else { supervisor(PathBuf::from(state)) })
 }
 
 /// Says how the supervisor of a state folder is reached, and started from this program.
@@ -57,8 +61,21 @@ fn build_of(program: &Path) -> u64 {
     since.and_then(|since| u64::try_from(since.as_micros()).ok()).unwrap_or(0)
 }
 
+/// Waits until the supervisor has ended without a word, and takes its place.
+fn watcher(state: &Path) -> ExitCode {
+    nix::unistd::setsid().ok();
+    let ended = wait_for_end(state).and_then(|()| std::env::current_exe());
+    let error = match ended {
+        Ok(program) => Command::new(program).arg(SUPERVISOR).arg(state).exec(),
+        Err(error) => error,
+    };
+    logs();
+    tracing::error!(%error, "nobody takes the place of the supervisor");
+    ExitCode::FAILURE
+}
+
 fn supervisor(state: PathBuf) -> ExitCode {
-    tracing_subscriber::fmt().json().flatten_event(true).with_max_level(LevelFilter::INFO).with_writer(std::io::stderr).init();
+    logs();
     match run(state) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -68,11 +85,16 @@ fn supervisor(state: PathBuf) -> ExitCode {
     }
 }
 
+fn logs() {
+    tracing_subscriber::fmt().json().flatten_event(true).with_max_level(LevelFilter::INFO).with_writer(std::io::stderr).init();
+}
+
 fn run(state: PathBuf) -> Result<(), Box<dyn Error + Send + Sync>> {
     // Its own session: it must outlive the terminal that it was started from. It leads one already if it was started so.
     nix::unistd::setsid().ok();
     let program = std::env::current_exe()?;
-    let settings = SupervisorSettings { state: state.clone(), build: build_of(&program) };
+    let watcher = Launch { program: program.clone(), arguments: vec![WATCHER.into(), state.clone().into()] };
+    let settings = SupervisorSettings { state: state.clone(), build: build_of(&program), watcher: Some(watcher) };
     let catalogue = Catalogue::default().with_installed(installed(&state));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let open = || {

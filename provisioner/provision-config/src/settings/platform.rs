@@ -88,6 +88,8 @@ pub struct Monitoring {
     pub release_label: Option<String>,
     /// Endpoint for traces.
     pub otlp_endpoint: Option<String>,
+    /// First part of the addresses of runbooks, which alerts name.
+    pub runbooks: Option<String>,
     /// Who is told: `page`, `ticket`, `none`.
     pub alert_severity: Option<String>,
 }

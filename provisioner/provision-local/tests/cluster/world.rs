@@ -39,7 +39,7 @@ pub(crate) fn launching(state: &Path, kind: &str, build: u64) -> LocalSettings {
 
 /// Starts a supervisor in this process, and waits until it answers.
 pub(crate) async fn supervised(state: &Path, kubelet: MemoryKubelet) -> (LocalCluster, JoinHandle<Result<(), SupervisorError>>) {
-    let settings_of = SupervisorSettings { state: state.to_owned(), build: 1 };
+    let settings_of = SupervisorSettings { state: state.to_owned(), build: 1, watcher: None };
     let supervisor = tokio::spawn(supervise(settings_of, || Ok(kubelet)));
     let socket = state.join("control/socket");
     until("the supervisor answers", async || tokio::net::UnixStream::connect(&socket).await.is_ok() || supervisor.is_finished()).await;
