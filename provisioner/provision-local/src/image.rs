@@ -68,7 +68,10 @@ impl Catalogue {
     pub(crate) fn program(&self, image: &str) -> Result<PathBuf, NoProgram> {
         let path = repository(image);
         let last = path.rsplit('/').next().unwrap_or(path);
-        let installed = self.installed.as_ref().zip(image.split_once("@sha256:")).map(|(folder, (_, digits))| folder.join(digits).join(last));
+        // Anything else than digits could lead out of the folder.
+        let digits =
+            image.split_once("@sha256:").map(|(_, digits)| digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let installed = self.installed.as_ref().zip(digits).map(|(folder, digits)| folder.join(digits).join(last));
         if let Some(installed) = installed.filter(|installed| installed.exists() || self.named.is_empty()) {
             return executable(&installed);
         }
@@ -154,6 +157,12 @@ mod tests {
         assert_eq!(installed.program("provision.local/shell@sha256:30be"), Ok(program.clone()));
         let missing = installed.program("provision.local/shell@sha256:77").unwrap_err().to_string();
         assert_eq!(missing, format!("program not found: {}", folder.path().join("77/shell").display()));
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        let inner = Catalogue::default().with_installed(folder.path().join("inner"));
+        assert!(
+            matches!(inner.program("provision.local/shell@sha256:../30be"), Err(NoProgram::Unknown { .. })),
+            "it leads out of the folder"
+        );
         let both: Catalogue = [("shell".to_owned(), "/bin/sh".into())].into_iter().collect();
         let both = both.with_installed(folder.path().to_owned());
         assert_eq!(both.program("provision.local/shell@sha256:30be"), Ok(program));
