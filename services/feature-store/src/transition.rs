@@ -61,6 +61,7 @@ impl Move {
 
 /// What became of a transition that was wished for.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "returned by a query and matched at once, never kept")]
 pub enum Transition {
     /// The feature is in the new state, and the event tells so.
     Moved {
