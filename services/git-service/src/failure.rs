@@ -148,7 +148,7 @@ const WORDS: &[(Reason, &[&str])] = &[
     (Reason::MissingCommit, &["couldn't find remote ref", "not our ref", "unadvertised object"]),
     (
         Reason::NotFound,
-        &["repository not found", "does not appear to be a git repository", "returned error: 404", "not exported", "' not found"],
+        &["repository not found", "no such repository", "does not appear to be a git repository", "returned error: 404", "not exported", "' not found"],
     ),
     (Reason::Rejected, &["returned error: 30", "fsck error", "not allowed", "remote rejected", "returned error: 41"]),
     (
@@ -255,6 +255,7 @@ mod tests {
             ("fatal: could not read Username for 'https://h': terminal prompts disabled", Reason::Authentication, false),
             ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", Reason::Authentication, false),
             ("Host key verification failed.\nfatal: Could not read from remote repository.", Reason::Trust, false),
+            ("fatal: remote error: no such repository: /x.git", Reason::NotFound, false),
             ("fatal: couldn't find remote ref refs/heads/x", Reason::MissingCommit, false),
             ("error: index-pack died of signal 25\nfatal: fetch-pack: invalid index-pack output", Reason::TooLarge, false),
             ("fatal: fetch-pack: invalid index-pack output", Reason::Network, true),
