@@ -105,6 +105,17 @@ fn damage_before_the_end_is_told_and_nothing_is_thrown_away() {
     assert_eq!(error, format!("the file `{log}` of the state folder is damaged at line 1"));
     disk.edit(&log, |content| content[30] ^= 1);
     assert!(read(&open(&disk).unwrap(), "y").is_some());
+    // What still reads as an object is damage all the same.
+    let swap = |content: &mut Vec<u8>, from: &str, to: &str| {
+        *content = String::from_utf8(content.clone()).unwrap().replacen(from, to, 1).into_bytes()
+    };
+    let mut store = open(&disk).unwrap();
+    apply(&mut store, &config("x", "2")).unwrap();
+    apply(&mut store, &config("y", "2")).unwrap();
+    let log = format!("log-{}", store.log);
+    disk.edit(&log, |content| swap(content, "\"a\":\"2\"", "\"a\":\"3\""));
+    assert!(open(&disk).err().unwrap().to_string().ends_with("is damaged at line 1"));
+    disk.edit(&log, |content| swap(content, "\"a\":\"3\"", "\"a\":\"2\""));
     disk.edit("snapshot", |content| content.truncate(content.len() - 3));
     assert!(open(&disk).err().unwrap().to_string().contains("`snapshot` of the state folder is damaged"));
 }
