@@ -40,18 +40,29 @@ pub(crate) fn event_failed(event_type: &'static str) {
     counter!("event_processing_errors_total", "event_type" => event_type).increment(1);
 }
 
+/// Types of events that there are.
+const KNOWN: [&str; 7] = [
+    "feature.created",
+    "feature.state_changed",
+    "feature.cancelled",
+    "step.started",
+    "step.completed",
+    "step.failed",
+    "repository.clone.failed",
+];
+/// Label of all others.
+const UNKNOWN: &str = "unknown";
+
+/// Shows counters at zero from the start: an alert on a rate would miss the first failure of a counter that begins with it.
+pub(crate) fn begin() {
+    for event_type in KNOWN.into_iter().chain([UNKNOWN]) {
+        counter!("event_processing_errors_total", "event_type" => event_type).absolute(0);
+    }
+}
+
 /// Returns the label of an event's type: one of a closed set, whatever the bus brings.
 pub(crate) fn label(event_type: &str) -> &'static str {
-    const KNOWN: [&str; 7] = [
-        "feature.created",
-        "feature.state_changed",
-        "feature.cancelled",
-        "step.started",
-        "step.completed",
-        "step.failed",
-        "repository.clone.failed",
-    ];
-    KNOWN.into_iter().find(|known| *known == event_type).unwrap_or("unknown")
+    KNOWN.into_iter().find(|known| *known == event_type).unwrap_or(UNKNOWN)
 }
 
 /// Counts a feature as driven until it is dropped.

@@ -37,6 +37,7 @@ fn database(config: &Config) -> Database {
 }
 
 async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+    counts::begin();
     let database = database(&config);
     let checks = [database.check()].into_iter().chain(config.checks()).collect();
     let store = Store::new(database.pool().clone(), config.keys()?);

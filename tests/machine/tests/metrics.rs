@@ -13,7 +13,7 @@ const GUIDE: [(&str, &str, &[&str], &str); 17] = [
     ("feature_execution_duration_seconds", "histogram", &["state"], "feature-worker"),
     ("feature_executions_active", "gauge", &[], "feature-worker"),
     ("feature_steps_total", "counter", &["outcome", "type"], "feature-worker"),
-    ("feature_step_duration_seconds", "histogram", &["type"], "feature-worker"),
+    ("feature_step_duration_seconds", "histogram", &["outcome", "type"], "feature-worker"),
     ("event_bus_consumer_lag", "gauge", &["partition"], "feature-worker"),
     ("event_processing_duration_seconds", "histogram", &["event_type"], "feature-worker"),
     ("event_processing_errors_total", "counter", &["event_type"], "feature-worker"),
