@@ -34,10 +34,7 @@ pub struct ReleaseStatus {
 ///
 /// # Errors
 /// [`ApplyError`] when the cluster or the record can't be read.
-pub async fn status<C: Cluster, S: SecretStore, K: Clock>(
-    cx: &RunContext<C, S, K>,
-    scope: &Scope,
-) -> Result<ReleaseStatus, ApplyError> {
+pub async fn status<C: Cluster, S: SecretStore, K: Clock>(cx: &RunContext<C, S, K>, scope: &Scope) -> Result<ReleaseStatus, ApplyError> {
     let observed = observe(cx, scope, &[]).await?;
     let tracker = Arc::new(Tracker::start(cx.cluster.clone(), cx.clock.as_ref()));
     let now = cx.clock.now();

@@ -23,5 +23,5 @@ pub use limits::Enforcement;
 pub use network::{Block, Host, Place, rewrite};
 pub use runtime::{Backoff, Catalogue, KeeperCommand, LocalKubelet, LogSize, RuntimeError, RuntimeSettings};
 pub use store::StoreError;
-pub use watcher::wait_for_end;
 pub use supervisor::{SupervisorError, SupervisorSettings, detach, supervise};
+pub use watcher::wait_for_end;

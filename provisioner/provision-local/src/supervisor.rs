@@ -24,13 +24,13 @@ use self::connection::Shared;
 pub(crate) use self::room::Published;
 use self::room::Room;
 use self::turns::{Order, Orders};
+use crate::client::Launch;
 use crate::controllers::{Book, known_block};
 use crate::kubelet::{Kubelet, Wanted};
 use crate::network::Block;
-use crate::client::Launch;
 use crate::socket;
-use crate::watcher::Watched;
 use crate::store::{Folder, Store, StoreError};
+use crate::watcher::Watched;
 
 /// Connections at the same time.
 const MOST_CONNECTIONS: usize = 512;

@@ -26,7 +26,12 @@ fn store_of(environment: &str, folder: &Path, provided: &[(&str, &str)]) -> Loca
         (key("token"), LocalSource::Generated { bytes: 32, encoding: Encoding::Hex }),
         (key("other"), LocalSource::Generated { bytes: 32, encoding: Encoding::Base64 }),
         (key("url"), LocalSource::Provided { variable: "TEST_URL".into() }),
-        (key("database"), LocalSource::Composed { parts: vec![Part::Text("db://user:".into()), Part::Value(reference("token")), Part::Text("@host".into())] }),
+        (
+            key("database"),
+            LocalSource::Composed {
+                parts: vec![Part::Text("db://user:".into()), Part::Value(reference("token")), Part::Text("@host".into())],
+            },
+        ),
         (key("circle"), LocalSource::Composed { parts: vec![Part::Value(reference("database"))] }),
     ]);
     let provided = provided.iter().map(|(name, value)| ((*name).to_owned(), SecretValue::new((*value).to_owned()))).collect();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use provision_local::{
-    Backoff, Catalogue, KeeperCommand, Launch, LocalKubelet, LocalSettings, LogSize, RuntimeSettings, SupervisorSettings, keeper,
+    Backoff, Catalogue, KeeperCommand, Launch, LocalKubelet, LocalSettings, LogSize, RuntimeSettings, SupervisorSettings, detach, keeper,
     supervise, wait_for_end,
 };
 use tracing_subscriber::filter::LevelFilter;
@@ -63,8 +63,7 @@ fn build_of(program: &Path) -> u64 {
 
 /// Waits until the supervisor has ended without a word, and takes its place.
 fn watcher(state: &Path) -> ExitCode {
-    nix::unistd::setsid().ok();
-    let ended = wait_for_end(state).and_then(|()| std::env::current_exe());
+    let ended = detach().and_then(|()| wait_for_end(state)).and_then(|()| std::env::current_exe());
     let error = match ended {
         Ok(program) => Command::new(program).arg(SUPERVISOR).arg(state).exec(),
         Err(error) => error,
@@ -90,8 +89,7 @@ fn logs() {
 }
 
 fn run(state: PathBuf) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // Its own session: it must outlive the terminal that it was started from. It leads one already if it was started so.
-    nix::unistd::setsid().ok();
+    detach()?;
     let program = std::env::current_exe()?;
     let watcher = Launch { program: program.clone(), arguments: vec![WATCHER.into(), state.clone().into()] };
     let settings = SupervisorSettings { state: state.clone(), build: build_of(&program), watcher: Some(watcher) };

@@ -148,7 +148,14 @@ const WORDS: &[(Reason, &[&str])] = &[
     (Reason::MissingCommit, &["couldn't find remote ref", "not our ref", "unadvertised object"]),
     (
         Reason::NotFound,
-        &["repository not found", "no such repository", "does not appear to be a git repository", "returned error: 404", "not exported", "' not found"],
+        &[
+            "repository not found",
+            "no such repository",
+            "does not appear to be a git repository",
+            "returned error: 404",
+            "not exported",
+            "' not found",
+        ],
     ),
     (Reason::Rejected, &["returned error: 30", "fsck error", "not allowed", "remote rejected", "returned error: 41"]),
     (

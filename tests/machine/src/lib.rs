@@ -7,6 +7,7 @@ mod processes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,7 +21,11 @@ pub struct Machine {
     program: PathBuf,
     state: TempDir,
     http: reqwest::Client,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One platform at a time: two of them would share two cores and the patience of the tests.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// How a command ended.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ impl Machine {
     /// When there is no place for it, or the programs are not built.
     #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
     pub fn empty() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // Refused only if another test was first, which is as good.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let own = std::env::current_exe().expect("the test's own path");
@@ -62,7 +68,7 @@ impl Machine {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(state.path(), open).expect("a folder of ours");
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("an HTTP client");
-        Self { program, state, http }
+        Self { program, state, http, _turn: turn }
     }
 
     /// Returns the state folder.

@@ -50,9 +50,9 @@ impl Environment {
         let items = &self.settings.secrets.items;
         let part = |written: Written<'_>| match written {
             Written::Text(text) => Some(Composed::Text(text.to_owned())),
-            Written::Name(name) => items.get(name).map(|item| {
-                Composed::Value(SecretRef { path: item.path.clone(), property: item.property.clone(), version: None })
-            }),
+            Written::Name(name) => items
+                .get(name)
+                .map(|item| Composed::Value(SecretRef { path: item.path.clone(), property: item.property.clone(), version: None })),
         };
         split(text).into_iter().filter_map(part).collect()
     }

@@ -92,7 +92,9 @@ async fn answer<K: Kubelet>(shared: &Shared<K>, ask: Ask) -> Result<Value, Clust
             let read = shared.kubelet.logs(&uid, &container, previous, lines).await;
             let lines = read.map_err(|error| match error {
                 KubeletError::NoLog { .. } => ClusterError::NotFound { subject: format!("a log of container {container} of {pod}") },
-                error @ (KubeletError::Read { .. } | KubeletError::Discard { .. }) => ClusterError::Other { message: error.to_string(), source: Some(error.into()) },
+                error @ (KubeletError::Read { .. } | KubeletError::Discard { .. }) => {
+                    ClusterError::Other { message: error.to_string(), source: Some(error.into()) }
+                }
             })?;
             Ok(Value::from(lines))
         }
