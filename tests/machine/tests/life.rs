@@ -36,8 +36,8 @@ async fn the_life_of_a_release_on_one_machine() {
     let history: Value = serde_json::from_str(&machine.provision(&["history", "-o", "json"]).stdout).unwrap();
     assert_eq!(history.as_array().map(Vec::len), Some(3), "{history}");
 
-    let bad = code(&["up", "--yes", "--timeout", "60s", "--set", "services.models.env.HTTP_PORT=nonsense"]);
-    assert!(bad.0 == 1 && bad.1.contains("HTTP_PORT is \"nonsense\""), "the cause is shown as on a cluster: {}", bad.1);
+    let bad = code(&["up", "--yes", "--timeout", "60s", "--set", "services.git-service.env.GIT_CACHE_SIZE_MB=nonsense"]);
+    assert!(bad.0 == 1 && bad.1.contains("GIT_CACHE_SIZE_MB"), "the cause is shown as on a cluster: {}", bad.1);
     assert_eq!(code(&["up", "--yes"]).0, 0);
 
     let down = code(&["down", "--yes"]);
