@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use service_kit::trace;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::counts::{self, Active};
@@ -153,8 +152,8 @@ impl<J: Journal, U: Upstreams> Driver<J, U> {
         let advanced = match self.journal.get(feature).await {
             Ok(seen) if expected.is_none_or(|expected| expected == seen.state) && !is_final(seen.state) => {
                 let (parent, state) = (seen.trace.parent.clone(), seen.trace.state.clone());
-                let span = tracing::info_span!("feature", feature = %feature);
-                trace::enter("drive feature", parent.as_deref(), state.as_deref(), self.work(&seen, &mut watch).instrument(span)).await
+                let span = tracing::info_span!("drive feature", %feature, otel.kind = "consumer");
+                trace::enter(span, parent.as_deref(), state.as_deref(), self.work(&seen, &mut watch)).await
             }
             Ok(_) => Ok(Advanced::Nothing),
             Err(error) => Err(error),

@@ -92,17 +92,12 @@ pub fn continue_from(span: &Span, traceparent: Option<&str>, tracestate: Option<
     }
 }
 
-/// Does `work` in a span of its own that continues the trace that the headers tell of: those of a record of the event bus, or stored ones.
-pub fn enter<F: Future>(
-    name: &'static str,
-    traceparent: Option<&str>,
-    tracestate: Option<&str>,
-    work: F,
-) -> impl Future<Output = F::Output> {
-    let span = tracing::info_span!("work", work = name, otel.kind = "consumer");
+/// Does `work` in a span that continues the trace that the headers tell of: those of a record of the event bus, or stored ones.
+///
+/// Spans made while the work runs are part of it; a span made before is a trace of its own, so `work` makes its spans when it is polled.
+pub async fn enter<F: Future>(span: Span, traceparent: Option<&str>, tracestate: Option<&str>, work: F) -> F::Output {
     continue_from(&span, traceparent, tracestate);
-    span.context().span().update_name(name);
-    work.instrument(span)
+    work.instrument(span).await
 }
 
 /// Makes the span of a gRPC request, for `tonic::transport::Server::trace_fn`.

@@ -46,7 +46,7 @@ fn work_continues_the_trace_that_caused_it() {
             // Who asks for no samples is believed, and the ids go on.
             (PARENT.replace("-01", "-00"), None, "00"),
         ] {
-            let (traceparent, tracestate) = block_on(enter("step", Some(&parent), state, async { current_headers() }));
+            let (traceparent, tracestate) = block_on(enter(tracing::info_span!("step"), Some(&parent), state, async { current_headers() }));
             let (trace, span, own_flags) = parts(&traceparent.unwrap());
             assert_eq!((trace.as_str(), own_flags.as_str()), ("0af7651916cd43dd8448eb211c80319c", flags));
             assert_ne!(span, "b7ad6b7169203331", "it is a span of its own");
@@ -61,7 +61,7 @@ fn headers_that_make_no_sense_start_a_new_trace() {
         for wrong in
             ["", "x", "00-0-0-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01", &PARENT.to_uppercase(), &"9".repeat(9000)]
         {
-            let (traceparent, _) = block_on(enter("step", Some(wrong), Some("=,=\u{0}"), async { current_headers() }));
+            let (traceparent, _) = block_on(enter(tracing::info_span!("step"), Some(wrong), Some("=,=\u{0}"), async { current_headers() }));
             assert_ne!(parts(&traceparent.unwrap()).0, "0af7651916cd43dd8448eb211c80319c", "{wrong}");
         }
     });
@@ -73,7 +73,7 @@ fn a_request_is_named_to_those_who_are_asked_on_its_behalf() {
         let id = HeaderValue::from_static("client-7");
         let headers = block_on(with_request_id(
             id,
-            enter("step", Some(PARENT), None, async {
+            enter(tracing::info_span!("step"), Some(PARENT), None, async {
                 let mut headers = HeaderMap::new();
                 inject(&mut headers);
                 (headers, request_id())
@@ -90,7 +90,7 @@ proptest::proptest! {
     #[test]
     fn whatever_the_headers_say_there_is_a_trace_that_goes_on(parent in "[0-9a-f]{0,3}-?[0-9a-fA-F]{0,40}-?[ -~]{0,24}-?[0-9a-f]{0,3}", state in "[ -~]{0,60}") {
         traced(|| {
-            let (traceparent, _) = block_on(enter("step", Some(&parent), Some(&state), async { current_headers() }));
+            let (traceparent, _) = block_on(enter(tracing::info_span!("step"), Some(&parent), Some(&state), async { current_headers() }));
             parts(&traceparent.unwrap());
         });
     }
