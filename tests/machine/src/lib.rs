@@ -1,6 +1,7 @@
 //! What the tests of the whole platform on one machine share: the platform in a folder of its own, and everything that one can ask of it.
 
 mod bus;
+mod cost;
 mod database;
 mod features;
 mod processes;
