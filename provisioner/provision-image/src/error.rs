@@ -49,6 +49,32 @@ pub enum ImageError {
         /// The folders and caches that were searched, in order.
         searched: Vec<String>,
     },
+    /// What an image is to hold beside its program is not on this machine.
+    #[error("`{entry}` was not found in {}", searched.join(", "))]
+    ContentNotFound {
+        /// The entry, as it was given.
+        entry: String,
+        /// The folders that were searched, in order.
+        searched: Vec<String>,
+    },
+    /// An entry of the contents is neither a program's name nor an absolute path.
+    #[error("`{entry}` is neither the name of a program nor an absolute path without `.` and `..`")]
+    InvalidContent {
+        /// The refused entry.
+        entry: String,
+    },
+    /// Something that is to go into an image is no file, folder or link.
+    #[error("`{}` is no file, folder or link", path.display())]
+    SpecialFile {
+        /// What it is not.
+        path: PathBuf,
+    },
+    /// A program in an image is for another kind of machine than the image's own program.
+    #[error("`{}` is for another kind of machine than the image's program", path.display())]
+    OtherMachine {
+        /// The program.
+        path: PathBuf,
+    },
     /// The image's name can't be a file name at the root of the image.
     #[error("image name `{name}` is not a lower-case name like `feature-service`")]
     InvalidName {
@@ -155,6 +181,8 @@ impl ImageError {
             Self::LibraryNotFound { library, .. } => {
                 Some(format!("install the package that holds `{library}`, or link the program statically"))
             }
+            Self::ContentNotFound { entry, .. } => Some(format!("install the package that holds `{entry}` on this machine")),
+            Self::InvalidContent { .. } => Some("write a name like `git`, which is looked for in PATH, or a path like `/usr/share/x`".to_owned()),
             Self::Unreachable { registry, .. } => {
                 Some(format!("check that a registry listens on {registry} (`curl -i http://{registry}/v2/`) and push again"))
             }

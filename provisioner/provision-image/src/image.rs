@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::contents::{self, Item};
 use crate::layer::Layer;
 use crate::libraries::{self, Needs};
 use crate::{Digest, ImageError};
@@ -18,6 +19,8 @@ pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+js
 pub(crate) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 
 const CA_BUNDLE_PATH: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Where distributions that have merged these folders into `/usr` have links.
+const ROOT_LINKS: [&str; 4] = ["/bin", "/lib", "/lib64", "/sbin"];
 const USER: &str = "65532:65532";
 const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnonroot:x:65532:\n";
@@ -32,6 +35,9 @@ pub struct ImageSpec {
     pub binary: PathBuf,
     /// File on this machine that becomes `/etc/ssl/certs/ca-certificates.crt`; none for a program without TLS.
     pub ca_bundle: Option<PathBuf>,
+    /// What of this machine lies beside the program, at the same place: programs by name, files and folders by absolute path. Programs
+    /// bring their shared libraries.
+    pub contents: Vec<String>,
     /// Further files; their order does not matter.
     pub files: Vec<ExtraFile>,
     /// Environment beside `PATH` and `SSL_CERT_FILE`, which it may override.
@@ -52,12 +58,13 @@ pub struct ExtraFile {
 }
 
 impl ImageSpec {
-    /// Describes an image with the machine's CA bundle and nothing beside the program.
+    /// Describes an image with the machine's CA bundle and nothing else beside the program.
     pub fn new(name: impl Into<String>, binary: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
             binary: binary.into(),
             ca_bundle: Some(DEFAULT_CA_BUNDLE.into()),
+            contents: Vec::new(),
             files: Vec::new(),
             environment: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -132,7 +139,7 @@ impl Image {
 /// Builds an image; the same program, libraries and settings give the same digest.
 ///
 /// Two layers: the libraries, CA bundle and user table, which services of one build share, and the program with the extra files on
-/// top. It runs as user and group 65532 and has a writable `/tmp`. Reads and compresses in the calling thread.
+/// top; between them one with the contents, if there are any. It runs as user and group 65532 and has a writable `/tmp`. Reads and compresses in the calling thread.
 ///
 /// # Errors
 /// [`ImageError`] names the file, library or path that can't be packed; nothing is written anywhere.
@@ -140,10 +147,12 @@ pub fn build(spec: &ImageSpec) -> Result<Image, ImageError> {
     if !valid_name(&spec.name) {
         return Err(ImageError::InvalidName { name: spec.name.clone() });
     }
-    let needs = libraries::resolve(&spec.binary)?;
+    let needs = libraries::resolve(&spec.binary, &[])?;
     let base = base_layer(spec, &needs)?;
-    let program = program_layer(spec, &base)?;
-    let (layers, archive_digests): (Vec<Blob>, Vec<Digest>) = [base.pack()?, program.pack()?].into_iter().unzip();
+    let contents = contents_layer(spec, &base)?;
+    let program = program_layer(spec, contents.as_ref().unwrap_or(&base))?;
+    let packed: Vec<(Blob, Digest)> = [Some(&base), contents.as_ref(), Some(&program)].into_iter().flatten().map(Layer::pack).collect::<Result<_, _>>()?;
+    let (layers, archive_digests): (Vec<Blob>, Vec<Digest>) = packed.into_iter().unzip();
     let architecture = needs.machine.oci_architecture().to_owned();
     let config = json_blob(CONFIG_TYPE, &config(spec, &architecture, &archive_digests))?;
     let manifest = json!({
@@ -164,26 +173,70 @@ fn valid_name(name: &str) -> bool {
 fn base_layer(spec: &ImageSpec, needs: &Needs) -> Result<Layer<'static>, ImageError> {
     let mut layer = Layer::default();
     layer.folder("/tmp", 0o1777)?;
+    for path in ROOT_LINKS {
+        // Files lie where the links of this machine lead: without the links they would not be found.
+        if let Ok(target) = fs::read_link(path) {
+            layer.link(path, &target.to_string_lossy())?;
+        }
+    }
     layer.file("/etc/passwd", 0o644, PASSWD.into())?;
     layer.file("/etc/group", 0o644, GROUP.into())?;
     layer.file("/etc/nsswitch.conf", 0o644, NSSWITCH.into())?;
     if let Some(bundle) = &spec.ca_bundle {
         layer.file(CA_BUNDLE_PATH, 0o644, read(bundle)?)?;
     }
-    if let Some(interpreter) = &needs.interpreter {
-        layer.file(&interpreter.to_string_lossy(), 0o755, read(interpreter)?)?;
-        let folder = library_folder(needs, interpreter);
-        for (name, file) in &needs.libraries {
-            layer.file(&format!("{folder}/{name}"), 0o755, read(file)?)?;
-        }
-    }
+    add_libraries(&mut layer, needs)?;
     Ok(layer)
 }
 
-/// Returns the folder that holds the C library here: the loader searches it without a cache, wherever it found the others.
-fn library_folder(needs: &Needs, interpreter: &Path) -> String {
-    let anchor = needs.libraries.get("libc.so.6").map_or(interpreter, PathBuf::as_path);
-    anchor.parent().unwrap_or(Path::new("/lib")).to_string_lossy().into_owned()
+/// Adds loaders and libraries that are not there yet, in the layer or below.
+///
+/// All in the folder that holds the C library here: the loader searches it without a cache, wherever it found the others.
+fn add_libraries(layer: &mut Layer<'_>, needs: &Needs) -> Result<(), ImageError> {
+    let Some(interpreter) = needs.interpreters.first() else { return Ok(()) };
+    let anchor = place(needs.libraries.get("libc.so.6").unwrap_or(interpreter))?;
+    let folder = Path::new(&anchor).parent().unwrap_or(Path::new("/lib"));
+    let libraries = needs.libraries.iter().map(|(name, file)| Ok((folder.join(name).to_string_lossy().into_owned(), file)));
+    let loaders = needs.interpreters.iter().map(|path| Ok((place(path)?, path)));
+    for entry in loaders.chain(libraries) {
+        let (path, file) = entry?;
+        if !layer.has(&path) {
+            layer.file(&path, 0o755, read(file)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn place(path: &Path) -> Result<String, ImageError> {
+    let place = contents::place(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
+    Ok(place.to_string_lossy().into_owned())
+}
+
+fn contents_layer<'a>(spec: &ImageSpec, base: &'a Layer<'a>) -> Result<Option<Layer<'a>>, ImageError> {
+    if spec.contents.is_empty() {
+        return Ok(None);
+    }
+    let mut layer = Layer::on(base);
+    let mut programs = Vec::new();
+    for (path, item) in contents::find(&spec.contents)? {
+        let path = path.to_string_lossy();
+        if base.has(&path) {
+            continue;
+        }
+        match item {
+            Item::Folder if layer.has(&path) => {}
+            Item::Folder => layer.folder(&path, 0o755)?,
+            Item::Link { target } => layer.link(&path, &target)?,
+            Item::File { source, executable } => {
+                layer.file(&path, if executable { 0o755 } else { 0o644 }, read(&source)?)?;
+                if libraries::is_elf(&source)? {
+                    programs.push(source);
+                }
+            }
+        }
+    }
+    add_libraries(&mut layer, &libraries::resolve(&spec.binary, &programs)?)?;
+    Ok(Some(layer))
 }
 
 fn program_layer<'a>(spec: &ImageSpec, base: &'a Layer<'a>) -> Result<Layer<'a>, ImageError> {

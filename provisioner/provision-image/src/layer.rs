@@ -20,6 +20,7 @@ pub(crate) struct Layer<'a> {
 enum Entry {
     Folder { mode: u32 },
     File { mode: u32, content: Vec<u8> },
+    Link { target: String },
 }
 
 impl<'a> Layer<'a> {
@@ -38,6 +39,20 @@ impl<'a> Layer<'a> {
         self.insert(path, Entry::Folder { mode })
     }
 
+    /// Adds a symbolic link with an absolute `path`; what it points to need not be there.
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<(), ImageError> {
+        self.insert(path, Entry::Link { target: target.to_owned() })
+    }
+
+    /// Tells whether something is at an absolute `path`, in this layer or below.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        path.strip_prefix('/').is_some_and(|relative| self.find(relative).is_some())
+    }
+
+    fn find(&self, relative: &str) -> Option<&Entry> {
+        self.entries.get(relative).or_else(|| self.below?.find(relative))
+    }
+
     fn insert(&mut self, path: &str, entry: Entry) -> Result<(), ImageError> {
         let invalid = |reason| ImageError::InvalidPath { path: path.to_owned(), reason };
         let relative = path.strip_prefix('/').ok_or(invalid("it is not absolute"))?;
@@ -48,15 +63,14 @@ impl<'a> Layer<'a> {
         if relative.split('/').any(|part| part.starts_with(".wh.")) {
             return Err(invalid("container engines read names that begin with `.wh.` as deletions"));
         }
-        let below = |path: &str| self.below.and_then(|below| below.entries.get(path));
-        if below(relative).is_some() || self.entries.contains_key(relative) {
+        if self.find(relative).is_some() {
             return Err(invalid("something else is already there"));
         }
         for (at, _) in relative.match_indices('/') {
             let parent = &relative[..at];
-            match below(parent).or(self.entries.get(parent)) {
+            match self.find(parent) {
                 Some(Entry::Folder { .. }) => {}
-                Some(Entry::File { .. }) => return Err(invalid("a file is where its folder should be")),
+                Some(Entry::File { .. } | Entry::Link { .. }) => return Err(invalid("a file or link is where its folder should be")),
                 None => drop(self.entries.insert(parent.to_owned(), Entry::Folder { mode: 0o755 })),
             }
         }
@@ -82,6 +96,10 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, path: &str, entry: &Entry) -> io:
     let (kind, name, mode, content) = match entry {
         Entry::Folder { mode } => (EntryType::Directory, format!("{path}/"), *mode, [].as_slice()),
         Entry::File { mode, content } => (EntryType::Regular, path.to_owned(), *mode, content.as_slice()),
+        Entry::Link { target } => {
+            header.set_link_name(target)?;
+            (EntryType::Symlink, path.to_owned(), 0o777, [].as_slice())
+        }
     };
     header.set_path(name)?;
     header.set_entry_type(kind);
@@ -118,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_packed_as_one_and_nothing_lies_below_it() {
+        let mut layer = Layer::default();
+        layer.link("/bin", "usr/bin").unwrap();
+        assert!(layer.file("/bin/sh", 0o755, Vec::new()).is_err(), "an archive would write through the link");
+        let mut archive = Vec::new();
+        io::Read::read_to_end(&mut flate2::read::GzDecoder::new(layer.pack().unwrap().0.content.as_ref()), &mut archive).unwrap();
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.header().entry_type(), EntryType::Symlink);
+        assert_eq!(entry.link_name().unwrap().unwrap().to_str(), Some("usr/bin"));
+    }
+
+    #[test]
     fn impossible_paths_are_refused() {
         let mut layer = Layer::default();
         layer.file("/etc/passwd", 0o644, Vec::new()).unwrap();
@@ -130,11 +161,13 @@ mod tests {
 
     #[test]
     fn a_layer_leaves_what_lies_below_as_it_is() {
-        let mut below = Layer::default();
+        let mut lowest = Layer::default();
+        lowest.file("/etc/group", 0o644, Vec::new()).unwrap();
+        let mut below = Layer::on(&lowest);
         below.folder("/tmp", 0o1777).unwrap();
         below.file("/etc/passwd", 0o644, Vec::new()).unwrap();
         let mut above = Layer::on(&below);
-        for path in ["/etc/passwd", "/etc/passwd/x", "/tmp"] {
+        for path in ["/etc/passwd", "/etc/passwd/x", "/etc/group", "/tmp"] {
             assert!(above.file(path, 0o644, Vec::new()).is_err(), "{path} must be refused");
         }
         above.file("/tmp/seed", 0o644, Vec::new()).unwrap();

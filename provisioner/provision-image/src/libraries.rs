@@ -3,8 +3,9 @@
 //! The search follows the dynamic loader: the file's own search folders, the loader's cache, the standard folders. What a program
 //! opens by itself while it runs (`dlopen`) is not seen; glibc needs nothing of that kind to resolve names and users since 2.34.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::ImageError;
@@ -18,26 +19,34 @@ const CACHE: &str = "/etc/ld.so.cache";
 #[derive(Debug)]
 pub(crate) struct Needs {
     pub(crate) machine: Machine,
-    /// Path of the loader, the same in the image as here; none for a static program.
-    pub(crate) interpreter: Option<PathBuf>,
+    /// Paths of the loaders, the same in the image as here; none for static programs.
+    pub(crate) interpreters: BTreeSet<PathBuf>,
     /// File of each library by the name that programs ask for.
     pub(crate) libraries: BTreeMap<String, PathBuf>,
 }
 
-/// Finds everything that the program at `path` needs, through all levels.
+/// Finds everything that the program at `path` needs, and programs and libraries that lie beside it, through all levels.
 ///
 /// # Errors
-/// [`ImageError::Read`] and [`ImageError::Elf`] name the file; [`ImageError::LibraryNotFound`] names who needs the library.
-pub(crate) fn resolve(path: &Path) -> Result<Needs, ImageError> {
+/// [`ImageError::Read`], [`ImageError::Elf`] and [`ImageError::OtherMachine`] name the file; [`ImageError::LibraryNotFound`] names who
+/// needs the library.
+pub(crate) fn resolve(path: &Path, beside: &[PathBuf]) -> Result<Needs, ImageError> {
     let program = read_elf(path)?;
     let loader = Loader { machine: program.machine, cache: fs::read(CACHE).map(|bytes| cache::parse(&bytes)).unwrap_or_default() };
-    let interpreter = program.interpreter.as_ref().map(PathBuf::from);
-    let interpreter_name = interpreter.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     let mut libraries = BTreeMap::new();
     let mut open = VecDeque::from([(path.to_owned(), program)]);
+    for path in beside {
+        let elf = read_elf(path)?;
+        if elf.machine != loader.machine {
+            return Err(ImageError::OtherMachine { path: path.clone() });
+        }
+        open.push_back((path.clone(), elf));
+    }
+    let interpreters: BTreeSet<PathBuf> = open.iter().filter_map(|(_, elf)| elf.interpreter.as_ref().map(PathBuf::from)).collect();
+    let is_interpreter = |name: &str| interpreters.iter().any(|path| path.file_name().is_some_and(|file| file == name));
     while let Some((needed_by, elf)) = open.pop_front() {
         for name in &elf.needed {
-            if libraries.contains_key(name) || interpreter_name.as_ref() == Some(name) {
+            if libraries.contains_key(name) || is_interpreter(name) {
                 continue;
             }
             let (file, library) = loader.find(name, &needed_by, &elf)?;
@@ -45,7 +54,18 @@ pub(crate) fn resolve(path: &Path) -> Result<Needs, ImageError> {
             open.push_back((file, library));
         }
     }
-    Ok(Needs { machine: loader.machine, interpreter, libraries })
+    Ok(Needs { machine: loader.machine, interpreters, libraries })
+}
+
+/// Tells whether a file is a program or library that may need others.
+///
+/// # Errors
+/// [`ImageError::Read`] if it can't be read.
+pub(crate) fn is_elf(path: &Path) -> Result<bool, ImageError> {
+    let failed = |source| ImageError::Read { path: path.to_owned(), source };
+    let mut start = Vec::new();
+    fs::File::open(path).and_then(|file| file.take(4).read_to_end(&mut start)).map_err(failed)?;
+    Ok(start == b"\x7fELF")
 }
 
 fn read_elf(path: &Path) -> Result<Elf, ImageError> {
@@ -100,13 +120,13 @@ mod tests {
     use super::*;
 
     fn check_program(path: &Path, expected: &[&str]) {
-        let needs = resolve(path).unwrap();
-        assert!(needs.interpreter.as_deref().is_some_and(Path::is_file), "{needs:?}");
+        let needs = resolve(path, &[]).unwrap();
+        assert!(needs.interpreters.iter().all(|path| path.is_file()) && needs.interpreters.len() == 1, "{needs:?}");
         for library in expected {
             assert!(needs.libraries.get(*library).is_some_and(|file| file.is_file()), "{library} of {needs:?}");
         }
-        let loader = needs.interpreter.unwrap();
-        assert!(!needs.libraries.contains_key(loader.file_name().unwrap().to_str().unwrap()), "the loader is no library");
+        let loader = needs.interpreters.first().unwrap().file_name().unwrap();
+        assert!(!needs.libraries.contains_key(loader.to_str().unwrap()), "the loader is no library");
     }
 
     #[test]
@@ -128,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("broken");
         fs::write(&program, bytes).unwrap();
-        let error = resolve(&program).unwrap_err();
+        let error = resolve(&program, &[]).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("`libzz.so.`") && text.contains("broken") && text.contains("/usr/lib"), "{text}");
         assert!(error.help().is_some_and(|help| help.contains("install the package")));

@@ -6,6 +6,7 @@ mod job;
 mod network;
 mod pod;
 mod replicas;
+mod rollout;
 mod scaling;
 mod stateful;
 

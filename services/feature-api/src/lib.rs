@@ -8,72 +8,42 @@ mod repository_url;
 
 pub use repository_url::{RepositoryUrl, Scheme, Schemes, UrlError, UrlRules};
 
-/// Features.
-pub mod feature {
-    #![expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        clippy::missing_errors_doc,
-        clippy::too_many_lines,
-        unused_qualifications,
-        reason = "generated"
-    )]
-    include!(concat!(env!("OUT_DIR"), "/feature.feature.v1.rs"));
-    include!(concat!(env!("OUT_DIR"), "/feature.feature.v1.serde.rs"));
+/// Takes in what is generated of one package: its types and their JSON form.
+macro_rules! package {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[expect(
+            clippy::allow_attributes,
+            clippy::allow_attributes_without_reason,
+            clippy::missing_errors_doc,
+            clippy::too_many_lines,
+            unused_qualifications,
+            reason = "generated"
+        )]
+        pub mod $name {
+            include!(concat!(env!("OUT_DIR"), "/feature.", stringify!($name), ".v1.rs"));
+            include!(concat!(env!("OUT_DIR"), "/feature.", stringify!($name), ".v1.serde.rs"));
+        }
+    };
 }
 
-/// Repositories.
-pub mod repository {
-    #![expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        clippy::missing_errors_doc,
-        clippy::too_many_lines,
-        unused_qualifications,
-        reason = "generated"
-    )]
-    include!(concat!(env!("OUT_DIR"), "/feature.repository.v1.rs"));
-    include!(concat!(env!("OUT_DIR"), "/feature.repository.v1.serde.rs"));
+package! {
+    /// Features.
+    feature
 }
-
-/// Work on git.
-pub mod git {
-    #![expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        clippy::missing_errors_doc,
-        clippy::too_many_lines,
-        unused_qualifications,
-        reason = "generated"
-    )]
-    include!(concat!(env!("OUT_DIR"), "/feature.git.v1.rs"));
-    include!(concat!(env!("OUT_DIR"), "/feature.git.v1.serde.rs"));
+package! {
+    /// Repositories.
+    repository
 }
-
-/// Language models.
-pub mod llm {
-    #![expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        clippy::missing_errors_doc,
-        clippy::too_many_lines,
-        unused_qualifications,
-        reason = "generated"
-    )]
-    include!(concat!(env!("OUT_DIR"), "/feature.llm.v1.rs"));
-    include!(concat!(env!("OUT_DIR"), "/feature.llm.v1.serde.rs"));
+package! {
+    /// Work on git.
+    git
 }
-
-/// Sandboxes.
-pub mod sandbox {
-    #![expect(
-        clippy::allow_attributes,
-        clippy::allow_attributes_without_reason,
-        clippy::missing_errors_doc,
-        clippy::too_many_lines,
-        unused_qualifications,
-        reason = "generated"
-    )]
-    include!(concat!(env!("OUT_DIR"), "/feature.sandbox.v1.rs"));
-    include!(concat!(env!("OUT_DIR"), "/feature.sandbox.v1.serde.rs"));
+package! {
+    /// Language models.
+    llm
+}
+package! {
+    /// Sandboxes.
+    sandbox
 }

@@ -25,7 +25,7 @@ pub struct Feature {
     pub branch: Option<String>,
     /// URL of the repository.
     pub repository_url: String,
-    /// What the step `artifacts` left in the object store.
+    /// What was left in the object store: by the step `artifacts`, or by `verify` if that failed.
     pub artifacts: Vec<StoredArtifact>,
     /// RFC 3339, UTC.
     pub created_at: String,
@@ -72,7 +72,8 @@ macro_rules! feature_columns {
          rfc3339(f.completed_at) AS completed_at, f.traceparent, f.tracestate, \
          (extract(epoch FROM f.created_at) * 1000000)::int8 AS created_micros, \
          (SELECT s.output -> 'artifacts' FROM execution_steps s \
-          WHERE s.feature_execution_id = f.id AND s.step_type = 'artifacts' AND s.outcome = 'done') AS artifacts"
+          WHERE s.feature_execution_id = f.id AND (s.step_type, s.outcome) IN (('artifacts', 'done'), ('verify', 'failed')) \
+          ORDER BY s.sequence DESC LIMIT 1) AS artifacts"
     };
 }
 

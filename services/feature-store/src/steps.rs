@@ -10,6 +10,7 @@ use crate::error::StoreError;
 use crate::events::{StoredEvent, Told, append, state_of};
 use crate::failure::Failure;
 use crate::store::Store;
+use crate::transition::state_on;
 
 /// Namespace of the steps' ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_53f2_7f0d_4d0e_9c55_2a0f_51a7_be11);
@@ -76,7 +77,7 @@ pub struct Step {
     pub outcome: String,
     /// How often it was begun.
     pub attempts: i32,
-    /// What it came to, if it is done.
+    /// What it came to, if it is done; what it left all the same, if it failed.
     pub output: Option<Value>,
     /// Why it failed.
     pub error: Option<String>,
@@ -90,7 +91,7 @@ pub struct Step {
 const BEGIN: &str = "
     INSERT INTO execution_steps (id, feature_execution_id, sequence, step_type, state, outcome, attempts, started_at)
     VALUES ($2, $1, (SELECT count(*) FROM execution_steps WHERE feature_execution_id = $1), $3, $4, 'running', 1, clock_timestamp())
-    ON CONFLICT (id) DO UPDATE SET attempts = execution_steps.attempts + 1, outcome = 'running', error = NULL, completed_at = NULL
+    ON CONFLICT (id) DO UPDATE SET attempts = execution_steps.attempts + 1, outcome = 'running', output = NULL, error = NULL, completed_at = NULL
     RETURNING attempts, rfc3339(started_at) AS started_at";
 
 const DONE: &str = "
@@ -106,7 +107,7 @@ const LIST: &str = "
 /// How a step ended.
 enum End<'a> {
     Done(&'a Value),
-    Failed(String),
+    Failed(String, Option<&'a Value>),
 }
 
 impl Store {
@@ -118,7 +119,7 @@ impl Store {
         const ACTION: &str = "begin a step";
         let step_id = step_id(feature, step_type);
         let mut transaction = self.pool.begin().await.map_err(StoreError::to(ACTION))?;
-        let state = self.lock_running(&mut transaction, feature).await?;
+        let state = lock_running(&mut transaction, feature).await?;
         let done = sqlx::query_as(DONE).bind(step_id).fetch_optional(&mut *transaction).await;
         let done: Option<(i32, String, Value)> = done.map_err(StoreError::to(ACTION))?;
         if let Some((attempts, started_at, output)) = done {
@@ -140,12 +141,12 @@ impl Store {
         self.end_step(feature, step_type, End::Done(output)).await
     }
 
-    /// Records why a step failed; it can be begun again.
+    /// Records why a step failed, and what it left all the same; it can be begun again.
     ///
     /// # Errors
     /// As [`Store::finish_step`].
-    pub async fn fail_step(&self, feature: Uuid, step_type: StepType, failure: &Failure) -> Result<StoredEvent, StoreError> {
-        self.end_step(feature, step_type, End::Failed(failure.to_string())).await
+    pub async fn fail_step(&self, feature: Uuid, step_type: StepType, failure: &Failure, left: Option<&Value>) -> Result<StoredEvent, StoreError> {
+        self.end_step(feature, step_type, End::Failed(failure.to_string(), left)).await
     }
 
     /// Tells by an event that a feature's repository can't be fetched.
@@ -155,7 +156,7 @@ impl Store {
     pub async fn tell_clone_failed(&self, feature: Uuid, failure: &Failure) -> Result<StoredEvent, StoreError> {
         const ACTION: &str = "tell of a failed clone";
         let mut transaction = self.pool.begin().await.map_err(StoreError::to(ACTION))?;
-        let state = self.lock_running(&mut transaction, feature).await?;
+        let state = lock_running(&mut transaction, feature).await?;
         let error = failure.to_string();
         let told = Told { event_type: "repository.clone.failed", previous: None, state, step_type: None, error: Some(&error) };
         let event = append(&mut transaction, feature, told).await?;
@@ -176,10 +177,10 @@ impl Store {
         const ACTION: &str = "end a step";
         let (outcome, event_type, output, error) = match end {
             End::Done(output) => ("done", "step.completed", Some(output), None),
-            End::Failed(error) => ("failed", "step.failed", None, Some(error)),
+            End::Failed(error, left) => ("failed", "step.failed", left, Some(error)),
         };
         let mut transaction = self.pool.begin().await.map_err(StoreError::to(ACTION))?;
-        let state = self.lock_running(&mut transaction, feature).await?;
+        let state = lock_running(&mut transaction, feature).await?;
         let ended = sqlx::query(END).bind(step_id(feature, step_type)).bind(outcome).bind(output).bind(&error);
         let ended = ended.execute(&mut *transaction).await.map_err(StoreError::to(ACTION))?;
         if ended.rows_affected() == 0 {
@@ -190,14 +191,14 @@ impl Store {
         transaction.commit().await.map_err(StoreError::to(ACTION))?;
         Ok(event)
     }
+}
 
-    /// Locks the row of a feature that has not ended, and notes that it moved.
-    async fn lock_running(&self, connection: &mut PgConnection, feature: Uuid) -> Result<State, StoreError> {
-        let locked = sqlx::query_scalar("UPDATE feature_executions SET updated_at = now() WHERE id = $1 AND state < 6 RETURNING state");
-        let locked: Option<i16> = locked.bind(feature).fetch_optional(connection).await.map_err(StoreError::to("lock a feature"))?;
-        match locked {
-            Some(state) => Ok(state_of(state)),
-            None => Err(StoreError::Ended { id: feature, state: self.state(feature).await? }),
-        }
+/// Locks the row of a feature that has not ended, and notes that it moved.
+async fn lock_running(connection: &mut PgConnection, feature: Uuid) -> Result<State, StoreError> {
+    let locked = sqlx::query_scalar("UPDATE feature_executions SET updated_at = now() WHERE id = $1 AND state < 6 RETURNING state");
+    let locked: Option<i16> = locked.bind(feature).fetch_optional(&mut *connection).await.map_err(StoreError::to("lock a feature"))?;
+    match locked {
+        Some(state) => Ok(state_of(state)),
+        None => Err(StoreError::Ended { id: feature, state: state_on(connection, feature).await? }),
     }
 }

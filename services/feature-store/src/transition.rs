@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use feature_api::feature::State;
+use sqlx::postgres::PgExecutor;
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -99,8 +100,7 @@ impl Store {
         let updated = sqlx::query_scalar(UPDATE).bind(feature).bind(number(wanted.from)).bind(number(wanted.to));
         let updated = updated.bind(&wanted.error).bind(&wanted.branch).fetch_optional(&mut *transaction).await;
         let Some(age) = updated.map_err(StoreError::to(ACTION))? else {
-            drop(transaction);
-            return Ok(Transition::NotThere { state: self.state(feature).await? });
+            return Ok(Transition::NotThere { state: state_on(&mut *transaction, feature).await? });
         };
         if is_final(wanted.to) {
             let ended = sqlx::query(END_STEPS).bind(feature).execute(&mut *transaction).await;
@@ -134,10 +134,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`]; if the database can't be read.
     pub async fn state(&self, feature: Uuid) -> Result<State, StoreError> {
-        let read = sqlx::query_scalar(
-            "SELECT state FROM feature_executions WHERE id = $1 UNION ALL SELECT state FROM feature_executions_archive WHERE id = $1",
-        );
-        let state: Option<i16> = read.bind(feature).fetch_optional(&self.pool).await.map_err(StoreError::to("read a feature's state"))?;
-        state.map(state_of).ok_or(StoreError::NotFound(feature))
+        state_on(&self.pool, feature).await
     }
+}
+
+/// Reads a feature's state: inside of a transaction on its connection, since one that waits for a second connection may wait for itself.
+pub(crate) async fn state_on(executor: impl PgExecutor<'_>, feature: Uuid) -> Result<State, StoreError> {
+    let read = sqlx::query_scalar(
+        "SELECT state FROM feature_executions WHERE id = $1 UNION ALL SELECT state FROM feature_executions_archive WHERE id = $1",
+    );
+    let state: Option<i16> = read.bind(feature).fetch_optional(executor).await.map_err(StoreError::to("read a feature's state"))?;
+    state.map(state_of).ok_or(StoreError::NotFound(feature))
 }

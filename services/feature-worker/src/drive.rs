@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::counts::{self, Active};
 use crate::journal::Journal;
-use crate::steps::{self, Look, Patch, Plan, Push, Verify};
+use crate::steps::{self, Look, Made, Patch, Plan, Push, Tree, Verify};
 use crate::upstreams::Upstreams;
 use watch::Watch;
 
@@ -229,15 +229,16 @@ impl<J: Journal, U: Upstreams> Driver<J, U> {
         let done = self.journal.steps(feature.id).await?;
         let (look, plan) = (&recorded::<Look>(&done, StepType::Look)?, &recorded::<Plan>(&done, StepType::Plan)?);
         let (patch, push) = (&recorded::<Patch>(&done, StepType::Patch)?, &recorded::<Push>(&done, StepType::Push)?);
-        let upstreams = &self.upstreams;
+        let (upstreams, kept_for) = (&self.upstreams, self.options.artifacts_kept);
+        let made = |log| Made { feature, patch: &patch.patch, log, kept_for };
         let verified: Option<Verify> = if plan.verify.is_empty() {
             None
         } else {
-            let verify = |run| async move { steps::verify(upstreams, &run, (look, plan, push)).await };
+            let verify = |run| async move { steps::verify(upstreams, &run, Tree { look, plan, push }, made(None)).await };
             Some(self.step(watch, StepType::Verify, verify).await?)
         };
-        let (verified, kept) = (verified.as_ref(), self.options.artifacts_kept);
-        let store = |run| async move { steps::artifacts(upstreams, &run, feature, (patch, verified), kept).await };
+        let made = &made(verified.as_ref().map(|verified| verified.log.as_str()));
+        let store = |run| async move { steps::artifacts(upstreams, &run, made).await };
         self.step(watch, StepType::Artifacts, store).await.map(drop)
     }
 

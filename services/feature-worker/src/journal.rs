@@ -33,8 +33,14 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn begin(&self, feature: Uuid, step: StepType) -> impl Future<Output = Result<StepRun, StoreError>> + Send;
     /// Records what a step came to.
     fn finish(&self, feature: Uuid, step: StepType, output: &Value) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Records why a step failed.
-    fn fail(&self, feature: Uuid, step: StepType, failure: &Failure) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Records why a step failed, and what it left all the same.
+    fn fail(
+        &self,
+        feature: Uuid,
+        step: StepType,
+        failure: &Failure,
+        left: Option<&Value>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Tells that a repository can't be fetched.
     fn tell_clone_failed(&self, feature: Uuid, failure: &Failure) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Changes a feature's state, if it is in the one that is expected.
@@ -81,8 +87,8 @@ impl Journal for Store {
         self.finish_step(feature, step, output).await.map(drop)
     }
 
-    async fn fail(&self, feature: Uuid, step: StepType, failure: &Failure) -> Result<(), StoreError> {
-        self.fail_step(feature, step, failure).await.map(drop)
+    async fn fail(&self, feature: Uuid, step: StepType, failure: &Failure, left: Option<&Value>) -> Result<(), StoreError> {
+        self.fail_step(feature, step, failure, left).await.map(drop)
     }
 
     async fn tell_clone_failed(&self, feature: Uuid, failure: &Failure) -> Result<(), StoreError> {

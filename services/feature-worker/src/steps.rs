@@ -11,9 +11,9 @@ use feature_store::{Cause, Failure, Feature, Instruction, StepRun};
 
 use crate::upstreams::{UpstreamError, Upstreams};
 
-pub(crate) use artifacts::artifacts;
+pub(crate) use artifacts::{Made, artifacts};
 pub(crate) use outputs::{Artifacts, Look, Patch, Plan, Push, Verify};
-pub(crate) use verify::verify;
+pub(crate) use verify::{Tree, verify};
 
 /// Most files that a plan's patch is made from; the git service reads no more at once.
 const FILES: usize = 100;
@@ -24,16 +24,23 @@ pub(crate) struct StepError {
     pub(crate) failure: Failure,
     pub(crate) transient: bool,
     pub(crate) retry_after: Option<std::time::Duration>,
+    /// What it left in the object store all the same.
+    pub(crate) left: Option<Artifacts>,
 }
 
 impl StepError {
     /// Makes an error that a repeat can't mend.
     pub(crate) fn lasting(cause: Cause, detail: &str) -> Self {
-        Self { failure: Failure::new(cause, detail), transient: false, retry_after: None }
+        Self { failure: Failure::new(cause, detail), transient: false, retry_after: None, left: None }
     }
 
     fn of(cause: Cause) -> impl Fn(UpstreamError) -> Self {
-        move |error| Self { failure: Failure::new(cause, &error.message), transient: error.transient, retry_after: error.retry_after }
+        move |error| Self {
+            failure: Failure::new(cause, &error.message),
+            transient: error.transient,
+            retry_after: error.retry_after,
+            left: None,
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Postgres {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
+    /// Whether a commit waits for the disk.
+    durable: bool,
     server: Option<Child>,
 }
 
@@ -34,10 +36,22 @@ impl Postgres {
     /// # Errors
     /// If PostgreSQL is not installed (with the way to install it), or does not start (with its log).
     pub fn start() -> io::Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// Like [`Postgres::start`], but commits wait for the disk, as they do where it counts.
+    ///
+    /// # Errors
+    /// As of [`Postgres::start`].
+    pub fn start_durable() -> io::Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(durable: bool) -> io::Result<Self> {
         let programs = find_programs()?;
         let folder = tempfile::Builder::new().prefix("feature-pg-").tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut postgres = Self { programs, folder, port, server: None };
+        let mut postgres = Self { programs, folder, port, durable, server: None };
         postgres.own_folder()?;
         let password_file = postgres.path("password");
         fs::File::create(&password_file)?.write_all(PASSWORD.as_bytes())?;
@@ -85,7 +99,7 @@ impl Postgres {
         let log = fs::File::create(self.path("log"))?;
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.path("data")).arg("-k").arg(self.folder.path());
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", "fsync=off"]);
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-c", if self.durable { "fsync=on" } else { "fsync=off" }]);
         self.server = Some(command.stdout(log.try_clone()?).stderr(log).spawn()?);
         let answers = || TcpStream::connect(("127.0.0.1", self.port)).ok().and_then(|_| self.query_in("postgres", "SELECT 1").ok());
         let log = || fs::read_to_string(self.path("log")).unwrap_or_default();

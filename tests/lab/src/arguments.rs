@@ -17,6 +17,10 @@ pub enum Verb {
     First,
     /// Be its PostgreSQL.
     Postgres,
+    /// Be its Kafka.
+    Kafka,
+    /// Be its object store.
+    ObjectStore,
     /// Offer released volumes again.
     Reclaim,
 }
@@ -59,6 +63,8 @@ pub fn parse<I: IntoIterator<Item = String>>(words: I) -> Result<Arguments, Stri
         Some("env") => Verb::Env,
         Some("first") => Verb::First,
         Some("postgres") => Verb::Postgres,
+        Some("kafka") => Verb::Kafka,
+        Some("object-store") => Verb::ObjectStore,
         Some("reclaim") => Verb::Reclaim,
         Some(other) => return Err(format!("`{other}` is no command")),
         None => return Err("no command given".into()),

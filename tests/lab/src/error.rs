@@ -71,6 +71,15 @@ pub enum LabError {
         #[source]
         source: rcgen::Error,
     },
+    /// The Kafka broker did not make a topic.
+    #[error("failed to make the topic `{topic}`")]
+    Topic {
+        /// Its name.
+        topic: String,
+        /// What the broker, or the way to it, said.
+        #[source]
+        source: io::Error,
+    },
     /// Something did not come up, or did not go away, within its time.
     #[error("{what} within {seconds} s; see the logs in `{logs}`")]
     Deadline {

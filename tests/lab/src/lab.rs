@@ -15,7 +15,7 @@ use crate::lifecycle::{State, state};
 use crate::os_process::{ProcessRef, poll};
 use crate::region::Region;
 use crate::tools::Tools;
-use crate::{database, settings};
+use crate::{database, kafka, object_store, settings};
 
 /// Finds the lab, or a cluster that plays its part.
 #[derive(Debug)]
@@ -119,6 +119,55 @@ impl LabHandle {
     pub fn database_url_outside(&self) -> Result<String, LabError> {
         let port = self.port(2, "database")?;
         database::url(self.region("database")?, &format!("127.0.0.1:{port}"))
+    }
+
+    /// The Kafka broker as pods reach it, `host:port`.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn kafka(&self) -> Result<String, LabError> {
+        self.region("Kafka").map(|_| kafka::inner_address())
+    }
+
+    /// The Kafka broker as programs on this machine reach it, `host:port`.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn kafka_outside(&self) -> Result<String, LabError> {
+        Ok(format!("127.0.0.1:{}", self.port(kafka::RELAY, "Kafka")?))
+    }
+
+    /// Makes a topic of the Kafka broker, if it isn't there.
+    ///
+    /// # Errors
+    /// [`LabError::Topic`] if the broker does not make it; [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn create_topic(&self, name: &str, partitions: u32) -> Result<(), LabError> {
+        let port = self.port(kafka::RELAY, "Kafka")?;
+        kafka::create_topics(port, &[(name, partitions)]).map_err(|source| LabError::Topic { topic: name.to_owned(), source })
+    }
+
+    /// The URL of the object store as pods reach it; its bucket is `feature-artifacts`.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn object_store_url(&self) -> Result<String, LabError> {
+        self.region("object store").map(|_| object_store::inner_url())
+    }
+
+    /// The URL of the object store as programs on this machine reach it.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn object_store_url_outside(&self) -> Result<String, LabError> {
+        Ok(format!("http://127.0.0.1:{}", self.port(object_store::RELAY, "object store")?))
+    }
+
+    /// Access key and secret key of the object store.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start; [`LabError::File`] if they can't be read.
+    pub fn object_store_keys(&self) -> Result<(String, String), LabError> {
+        object_store::keys(self.region("object store")?)
     }
 
     /// Runs kubectl as the administrator and returns what it printed.

@@ -12,8 +12,8 @@ use crate::error::{FileContext, LabError};
 use crate::first::read_ports;
 use crate::os_process::{ProcessRef, poll};
 use crate::region::{Region, write_new};
-use crate::tools::{Tools, installed};
-use crate::{certificates, cgroups, configuration, database};
+use crate::tools::{Tools, installed, java, kafka_jars};
+use crate::{certificates, cgroups, configuration, database, kafka, object_store};
 
 /// What a region is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,19 @@ pub fn up(region: &Region, tools: &Tools, say: &dyn Fn(&str)) -> Result<(), LabE
     cluster.furnish()?;
     say("CRDs, storage classes and add-ons applied");
     cluster.wait_usable(first, Duration::from_secs(60))?;
+    wait_backing(region, Duration::from_secs(60))?;
     write_new(&region.path("usable"), tools.bin().display().to_string().as_bytes())?;
     say("cluster usable");
     Ok(())
+}
+
+/// Waits until programs outside of the region are answered by Kafka, which then has its topics, and by the object store.
+fn wait_backing(region: &Region, limit: Duration) -> Result<(), LabError> {
+    let ports = read_ports(region).unwrap_or_default();
+    let port = |index: usize| ports.get(index).copied().unwrap_or_default();
+    let late = |what: &str| LabError::Deadline { what: what.to_owned(), seconds: limit.as_secs(), logs: region.logs() };
+    poll(limit, || object_store::answers(port(object_store::RELAY))).ok_or_else(|| late("the object store did not answer"))?;
+    poll(limit, || kafka::create_topics(port(kafka::RELAY), &kafka::TOPICS).is_ok()).ok_or_else(|| late("Kafka did not make its topics"))
 }
 
 /// Ends the region and removes all that it had; nothing is there to do if nothing is left.
@@ -105,13 +115,14 @@ fn check_requirements(tools: &Tools) -> Result<(), LabError> {
     if !Uid::effective().is_root() {
         return Err(LabError::NotRoot);
     }
-    for program in ["kubectl", "kube-apiserver", "kubelet", "etcd", "containerd", "coredns", "metrics-server"] {
+    for program in ["kubectl", "kube-apiserver", "kubelet", "etcd", "containerd", "coredns", "metrics-server", "versitygw"] {
         tools.program(program)?;
     }
     for path in ["/usr/sbin/runc", "/usr/lib/cni/bridge", "/bin/busybox", "/usr/bin/docker-registry"] {
         installed(path.into())?;
     }
-    Ok(())
+    java()?;
+    kafka_jars().map(drop)
 }
 
 /// Takes the region's lock; it is let go of when the file is closed, also by a kill.
@@ -145,6 +156,7 @@ fn prepare(region: &Region, tools: &Tools) -> Result<(), LabError> {
     region.create_id()?;
     certificates::ensure(&region.path("pki"))?;
     database::ensure_password(region)?;
+    object_store::ensure_keys(region)?;
     for folder in ["logs", "pids", "hold"] {
         let path = region.path(folder);
         if path.exists() {

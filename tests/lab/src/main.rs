@@ -51,6 +51,8 @@ fn run(arguments: &lab::Arguments) -> Result<ExitCode, LabError> {
         Verb::Env => print(&environment(&region, &tools)?),
         Verb::First => lab::run_first(&region, &tools)?,
         Verb::Postgres => lab::run_database(&region)?,
+        Verb::Kafka => lab::run_kafka(&region)?,
+        Verb::ObjectStore => lab::run_object_store(&region, &tools)?,
         Verb::Reclaim => lab::reclaim(&region, &tools)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -69,16 +71,23 @@ fn status(region: &Region, tools: &lab::Tools) -> Result<ExitCode, LabError> {
 
 fn environment(region: &Region, tools: &lab::Tools) -> Result<String, LabError> {
     let handle = Lab::at(region, tools)?;
-    Ok(format!(
-        "export KUBECONFIG='{}'\nexport LAB_REGISTRY={}\nexport LAB_REGISTRY_IN_CLUSTER={}\nexport DATABASE_URL='{}'\nexport LAB_DATABASE_URL='{}'\nexport LAB_TOOLS='{}'\nexport LAB_CRDS='{}'\n",
-        region.kubeconfig().display(),
-        handle.registry()?,
-        handle.registry_in_cluster(),
-        handle.database_url()?,
-        handle.database_url_outside()?,
-        handle.tools_bin().display(),
-        handle.crds().display(),
-    ))
+    let (access_key, secret_key) = handle.object_store_keys()?;
+    let variables = [
+        ("KUBECONFIG", region.kubeconfig().display().to_string()),
+        ("LAB_REGISTRY", handle.registry()?),
+        ("LAB_REGISTRY_IN_CLUSTER", handle.registry_in_cluster().to_owned()),
+        ("DATABASE_URL", handle.database_url()?),
+        ("LAB_DATABASE_URL", handle.database_url_outside()?),
+        ("LAB_KAFKA", handle.kafka_outside()?),
+        ("LAB_KAFKA_IN_CLUSTER", handle.kafka()?),
+        ("LAB_S3", handle.object_store_url_outside()?),
+        ("LAB_S3_IN_CLUSTER", handle.object_store_url()?),
+        ("LAB_S3_ACCESS_KEY", access_key),
+        ("LAB_S3_SECRET_KEY", secret_key),
+        ("LAB_TOOLS", handle.tools_bin().display().to_string()),
+        ("LAB_CRDS", handle.crds().display().to_string()),
+    ];
+    Ok(variables.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect())
 }
 
 /// Nobody is there to hear about a closed output.

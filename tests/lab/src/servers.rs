@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::LabError;
 use crate::region::Region;
 use crate::tools::{Tools, installed};
+use crate::{kafka, object_store};
 
 /// Address of the region's node on its own bridge; pods and the API server reach host services by it.
 pub(crate) const NODE_ADDRESS: &str = "10.77.1.1";
@@ -43,8 +44,13 @@ pub(crate) struct Relayed {
 }
 
 /// Every port that clients outside of the region use.
-pub(crate) const RELAYED: [Relayed; 3] =
-    [Relayed { name: "apiserver", port: 6443 }, Relayed { name: "registry", port: 5000 }, Relayed { name: "postgres", port: 5432 }];
+pub(crate) const RELAYED: [Relayed; 5] = [
+    Relayed { name: "apiserver", port: 6443 },
+    Relayed { name: "registry", port: 5000 },
+    Relayed { name: "postgres", port: 5432 },
+    Relayed { name: "kafka", port: kafka::OUTSIDE_PORT },
+    Relayed { name: "object-store", port: object_store::PORT },
+];
 
 /// Lists the servers of `region`, in the order in which they are started.
 pub(crate) fn servers(region: &Region, tools: &Tools) -> Result<Vec<Server>, LabError> {
@@ -62,6 +68,8 @@ pub(crate) fn servers(region: &Region, tools: &Tools) -> Result<Vec<Server>, Lab
         go("etcd", flags.etcd(), After::Nothing)?,
         go("containerd", vec!["--config".into(), flags.file("conf/containerd.toml")], After::Nothing)?,
         own("postgres", After::Nothing),
+        own("kafka", After::Nothing),
+        own("object-store", After::Nothing),
         Server {
             name: "registry",
             program: installed("/usr/bin/docker-registry".into())?,

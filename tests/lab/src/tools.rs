@@ -7,26 +7,31 @@ use sha2::{Digest, Sha256};
 use crate::error::LabError;
 
 /// All that is pinned, in the order in which `install.sh` reads it; a change of any byte is another folder of programs.
-const PINNED: [&[u8]; 19] = [
+const PINNED: [&[u8]; 24] = [
     include_bytes!("../tools/containerd/go.mod"),
     include_bytes!("../tools/coredns/go.mod"),
     include_bytes!("../tools/etcd/go.mod"),
     include_bytes!("../tools/helm/go.mod"),
     include_bytes!("../tools/kubernetes/go.mod"),
     include_bytes!("../tools/metrics-server/go.mod"),
+    include_bytes!("../tools/versitygw/go.mod"),
     include_bytes!("../tools/containerd/go.sum"),
     include_bytes!("../tools/coredns/go.sum"),
     include_bytes!("../tools/etcd/go.sum"),
     include_bytes!("../tools/helm/go.sum"),
     include_bytes!("../tools/kubernetes/go.sum"),
     include_bytes!("../tools/metrics-server/go.sum"),
+    include_bytes!("../tools/versitygw/go.sum"),
     include_bytes!("../tools/containerd/flags"),
     include_bytes!("../tools/coredns/flags"),
     include_bytes!("../tools/etcd/flags"),
     include_bytes!("../tools/helm/flags"),
     include_bytes!("../tools/kubernetes/flags"),
     include_bytes!("../tools/metrics-server/flags"),
+    include_bytes!("../tools/versitygw/flags"),
     include_bytes!("../tools/crds.txt"),
+    include_bytes!("../../kafka/pom.xml"),
+    include_bytes!("../../kafka/jars.sha256"),
 ];
 
 /// The folder of the pinned programs and CRDs.
@@ -71,6 +76,16 @@ impl Tools {
 /// The path itself, if there is something.
 pub(crate) fn installed(path: PathBuf) -> Result<PathBuf, LabError> {
     if path.exists() { Ok(path) } else { Err(LabError::NotInstalled { path }) }
+}
+
+/// The folder of Kafka's jars, where `tests/kafka.sh` puts them for root.
+pub(crate) fn kafka_jars() -> Result<PathBuf, LabError> {
+    installed("/usr/local/share/provision/kafka-4.1.0".into())
+}
+
+/// The program that runs them.
+pub(crate) fn java() -> Result<PathBuf, LabError> {
+    installed("/usr/bin/java".into())
 }
 
 /// The folder of PostgreSQL's own programs, of the newest version that is installed.

@@ -157,6 +157,11 @@ pub struct Image {
     #[serde(default)]
     #[schemars(regex(pattern = "^sha256:[0-9a-f]{64}$"), extend("format" = "image-digest"))]
     pub digest: Option<String>,
+    /// What lies in the image beside its program when it is built here: programs by name, files and folders by absolute path, all of the
+    /// machine that builds it.
+    #[serde(default)]
+    #[schemars(extend("x-read-by-program" = true))]
+    pub contents: Vec<String>,
 }
 
 /// Where images are pulled from.

@@ -323,3 +323,34 @@ fn a_built_program_starts_from_its_layers_alone() {
     assert_eq!(listed, "ca-certificates.crt\n");
     assert!(folder.path().join("etc/passwd").is_file());
 }
+
+#[test]
+fn what_lies_beside_a_program_starts_from_the_layers_alone() {
+    let contents = ["git", "sh", "ssh", "/usr/lib/git-core/git-remote-https"].map(str::to_owned).to_vec();
+    let spec = ImageSpec { contents, ..ImageSpec::new("ls", "/bin/ls") };
+    let image = build(&spec).unwrap();
+    let mut reversed = spec.clone();
+    reversed.contents.reverse();
+    assert_eq!(build(&reversed).unwrap(), image, "the order of the contents does not matter");
+    let plain = build(&ImageSpec::new("ls", "/bin/ls")).unwrap();
+    assert_eq!(image.blobs().next(), plain.blobs().next(), "images without contents share the lowest layer");
+
+    let folder = tempfile::tempdir().unwrap();
+    support::unpack(&image, folder.path());
+    let script = "git --version; ssh -V 2>&1; git ls-remote https://127.0.0.1:1/x 2>&1; /ls /usr/lib/git-core";
+    let said = support::run_in(folder.path(), &["/bin/sh", "-c", script]);
+    for expected in ["git version 2.", "OpenSSH_", "127.0.0.1 port 1", "git-remote-http\n", "git-remote-https\n"] {
+        assert!(said.contains(expected), "{expected} in {said}");
+    }
+    assert!(!said.contains("git-daemon"), "only what was named: {said}");
+}
+
+#[test]
+fn contents_that_are_not_there_are_named_with_the_next_step() {
+    let spec = ImageSpec { contents: vec!["no-such-program".to_owned()], ..ImageSpec::new("ls", "/bin/ls") };
+    let error = build(&spec).unwrap_err();
+    assert!(error.to_string().contains("`no-such-program` was not found in /usr/local/sbin"), "{error}");
+    assert!(error.help().is_some_and(|help| help.contains("install the package")));
+    let spec = ImageSpec { contents: vec!["ls".to_owned()], ..ImageSpec::new("usr", "/bin/ls") };
+    assert!(build(&spec).is_err(), "a program can't be where a folder is");
+}

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use provision_model::{Digest, GroupKind, ResourceId};
 use serde_json::{Value, json};
 
+use super::rollout::Bounds;
 use super::{Surroundings, conditions};
 use crate::objects::{Objects, Stored, stamp};
 
@@ -25,21 +26,36 @@ impl Objects {
         let newest = ResourceId::namespaced("apps", "ReplicaSet", namespace, &format!("{}-{hash}", id.name));
         let wanted = stored.number("/spec/replicas").unwrap_or(1);
         let paused = stored.value["spec"]["paused"] == true;
-        let counts = self.count_replica_sets(stored, &newest);
-        let old_are_gone = counts.replicas == counts.updated && !self.old_pods_linger(stored, &newest);
-        let recreate = stored.text("/spec/strategy/type") == Some("Recreate");
+        let bounds = Bounds::of(&stored.value["spec"], wanted);
         if !paused {
-            if self.objects.contains_key(&newest) {
-                self.scale_set(&newest, wanted);
-            } else if !recreate || old_are_gone {
-                self.make_replica_set(id, stored, &newest, &hash);
-            }
-            if recreate || counts.updated_ready >= wanted && self.objects.contains_key(&newest) {
-                self.scale_down_old(stored, &newest);
-            }
+            self.roll_out(id, stored, (&newest, &hash), bounds);
         }
         self.forget_old(stored, &newest);
         self.report_deployment(id, stored, &newest, around);
+    }
+
+    /// Brings the wanted number of pods of the newest template up, and those of older ones down.
+    fn roll_out(&mut self, id: &ResourceId, stored: &Stored, (newest, hash): (&ResourceId, &str), bounds: Bounds) {
+        let wanted = stored.number("/spec/replicas").unwrap_or(1);
+        let counts = self.count_replica_sets(stored, newest);
+        let old_are_gone = counts.replicas == counts.updated && !self.old_pods_linger(stored, newest);
+        let recreate = stored.text("/spec/strategy/type") == Some("Recreate");
+        let sets = self.replica_sets_of(stored);
+        let size = if recreate { wanted } else { self.room_for_new(&sets, newest, bounds, wanted) };
+        if self.objects.contains_key(newest) {
+            self.scale_set(newest, if recreate && !old_are_gone { 0 } else { size });
+        } else if !recreate || old_are_gone {
+            self.make_replica_set(stored, (id, newest), hash, size);
+        }
+        if self.objects.contains_key(newest) {
+            self.number_revision(id, &sets, newest);
+        }
+        let sets = self.replica_sets_of(stored);
+        if recreate {
+            self.scale_down_old(stored, newest);
+        } else if self.objects.contains_key(newest) {
+            self.shrink_old(&sets, newest, bounds, wanted);
+        }
     }
 
     /// Tells whether something of older templates still runs.
@@ -66,17 +82,15 @@ impl Objects {
         }
     }
 
-    fn make_replica_set(&mut self, id: &ResourceId, stored: &Stored, newest: &ResourceId, hash: &str) {
-        let sets = self.replica_sets_of(stored);
-        let revision = sets.iter().filter_map(|set| self.objects.get(set)).map(|set| revision_of(set)).max().unwrap_or(0) + 1;
+    fn make_replica_set(&mut self, stored: &Stored, (id, newest): (&ResourceId, &ResourceId), hash: &str, size: i64) {
         let mut template = stored.value["spec"]["template"].clone();
         template["metadata"]["labels"]["pod-template-hash"] = Value::from(hash);
         let mut selector = stored.value["spec"]["selector"].clone();
         selector["matchLabels"]["pod-template-hash"] = Value::from(hash);
         let value = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": newest.name, "namespace": newest.namespace,
-            "labels": template["metadata"]["labels"], "annotations": {"deployment.kubernetes.io/revision": revision.to_string()},
+            "labels": template["metadata"]["labels"],
             "ownerReferences": Self::reference_to(id, stored)},
-            "spec": {"replicas": stored.value["spec"]["replicas"], "selector": selector, "template": template}});
+            "spec": {"replicas": size, "selector": selector, "template": template}});
         // In a namespace that is going away nothing new comes up; the status says that nothing is there.
         let _ = self.make(newest, &value);
     }
@@ -86,7 +100,7 @@ impl Objects {
         self.owned_by(stored.uid()).into_iter().filter(|id| id.kind == kind).collect()
     }
 
-    fn scale_set(&mut self, id: &ResourceId, replicas: i64) {
+    pub(super) fn scale_set(&mut self, id: &ResourceId, replicas: i64) {
         if self.objects.get(id).is_some_and(|set| set.number("/spec/replicas") != Some(replicas)) {
             self.control(id, None, |set| set["spec"]["replicas"] = Value::from(replicas));
         }
@@ -121,7 +135,7 @@ impl Objects {
         let wanted = stored.number("/spec/replicas").unwrap_or(1);
         let now = self.stamp();
         let complete = counts.updated == wanted && counts.replicas == wanted && counts.ready == wanted;
-        let least = wanted - if stored.text("/spec/strategy/type") == Some("Recreate") { 0 } else { wanted / 4 };
+        let least = wanted - Bounds::of(&stored.value["spec"], wanted).unavailable;
         let available = if counts.ready >= least {
             ("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".to_owned())
         } else {
@@ -175,7 +189,8 @@ impl Objects {
     }
 }
 
-fn revision_of(set: &Stored) -> u64 {
+/// Returns the number of a set among those of its Deployment.
+pub(super) fn revision_of(set: &Stored) -> u64 {
     let revision = set.value["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
     revision.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -1,4 +1,5 @@
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use provision_image::{Image, ImageError, ImageLock, ImageSpec, LockedImage, PushOptions, Reference, RegistryCredentials};
@@ -19,7 +20,7 @@ pub(crate) enum ImageCommand {
 
 /// Build OCI images from compiled programs, without a container engine: same input, same digest.
 ///
-/// Example: provision image build --binaries target/release --out out/images api-gateway feature-service
+/// Example: provision image build --env dev --binaries target/release --out out/images api-gateway feature-service
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
     #[command(flatten)]
@@ -53,7 +54,7 @@ pub(crate) struct WhatArgs {
     /// Folder with the compiled programs.
     #[arg(long, value_name = "DIR", default_value = "target/release")]
     binaries: PathBuf,
-    /// Names of programs [default: every service of the environment].
+    /// Names of images [default: those of every service of the environment].
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
@@ -70,25 +71,33 @@ fn failed(action: &'static str, name: &str, source: ImageError) -> CliError {
     CliError::Image { action, name: name.to_owned(), source: Box::new(source), help }
 }
 
-fn names(what: &WhatArgs, global: &GlobalArgs) -> Result<Vec<String>, CliError> {
-    if !what.names.is_empty() {
-        return Ok(what.names.clone());
-    }
+/// Describes the images that were asked for, as the environment has them.
+fn specs(what: &WhatArgs, global: &GlobalArgs) -> Result<Vec<ImageSpec>, CliError> {
     let sources = context::sources(global)?;
-    let environment = context::environment(global, &sources)?;
-    Ok(environment.settings.services.iter().map(|(name, _)| name.to_owned()).collect())
+    let settings = context::environment(global, &sources)?.settings;
+    let known: BTreeSet<&str> = settings.services.iter().map(|(name, service)| service.image.as_deref().unwrap_or(name)).collect();
+    if let Some(name) = what.names.iter().find(|name| !known.contains(name.as_str())) {
+        let known: Vec<&str> = known.into_iter().collect();
+        return Err(CliError::Usage {
+            message: format!("no service of this environment has an image `{name}`"),
+            help: format!("name some of these, or none for all: {}", known.join(", ")),
+        });
+    }
+    let names: Vec<&str> = if what.names.is_empty() { known.into_iter().collect() } else { what.names.iter().map(String::as_str).collect() };
+    let contents = |name| settings.images.get(name).map(|image| image.contents.clone()).unwrap_or_default();
+    Ok(names.into_iter().map(|name| ImageSpec { contents: contents(name), ..ImageSpec::new(name, what.binaries.join(name)) }).collect())
 }
 
-fn build_one(name: &str, binaries: &Path) -> Result<Image, CliError> {
-    provision_image::build(&ImageSpec::new(name, binaries.join(name))).map_err(|source| failed("build", name, source))
+fn build_one(spec: &ImageSpec) -> Result<Image, CliError> {
+    provision_image::build(spec).map_err(|source| failed("build", &spec.name, source))
 }
 
 fn build(args: BuildArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitStatus, CliError> {
     let mut rows = Vec::new();
-    for name in names(&args.what, global)? {
-        let image = build_one(&name, &args.what.binaries)?;
-        let folder = args.out.join(&name);
-        image.write_layout(&folder).map_err(|source| failed("write", &name, source))?;
+    for spec in specs(&args.what, global)? {
+        let (name, image) = (&spec.name, build_one(&spec)?);
+        let folder = args.out.join(name);
+        image.write_layout(&folder).map_err(|source| failed("write", name, source))?;
         let row = json!({"name": name, "digest": image.digest().to_string(), "bytes": image.size(), "folder": folder});
         rows.push(row);
         if !ui.is_json() {
@@ -111,9 +120,9 @@ async fn push(args: PushArgs, global: &GlobalArgs, ui: &mut Ui) -> Result<ExitSt
         ImageLock::read(&lock_file).map_err(|source| failed("read the lock file for", &environment, source))?.unwrap_or_default();
     let options = PushOptions { insecure: args.insecure, credentials: credentials(&args.registry)?, ..PushOptions::default() };
     let mut rows = Vec::new();
-    for name in names(&args.what, global)? {
-        let (program, binaries) = (name.clone(), args.what.binaries.clone());
-        let image = tokio::task::spawn_blocking(move || build_one(&program, &binaries))
+    for spec in specs(&args.what, global)? {
+        let name = spec.name.clone();
+        let image = tokio::task::spawn_blocking(move || build_one(&spec))
             .await
             .map_err(|source| CliError::Output { source: std::io::Error::other(source) })??;
         let reference = |registry: &str| format!("{registry}/{name}").parse::<Reference>().map_err(|source| failed("name", &name, source));

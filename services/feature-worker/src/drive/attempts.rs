@@ -77,7 +77,8 @@ impl<J: Journal, U: Upstreams> Driver<J, U> {
             Err(error) => error,
         };
         let last = !error.transient || attempt >= self.options.tries;
-        self.journal.fail(watch.feature, step, &error.failure).await?;
+        let left = error.left.as_ref().and_then(|left| serde_json::to_value(left).ok());
+        self.journal.fail(watch.feature, step, &error.failure, left.as_ref()).await?;
         counts::step_ended(step, if last { StepEnd::Failed } else { StepEnd::Retried }, took);
         if last {
             return Err(Interrupted::Failed(error.failure));

@@ -126,6 +126,23 @@ async fn a_verification_that_fails_is_not_repeated_and_says_what_it_wrote() {
     let error = journal.world().feature.error.clone().unwrap();
     assert!(error.contains("verification failed with exit code 2: 3 tests failed"), "{error}");
     assert_eq!(upstreams.outside().calls.iter().filter(|call| **call == "run").count(), 1);
+    let log = upstreams.outside().objects[&format!("{ID}/verify.log")].clone();
+    assert_eq!(log.body, b"3 tests failed\n");
+    let left = journal.world().steps["verify"].output.clone().unwrap();
+    let told: Vec<_> = left["artifacts"].as_array().unwrap().iter().map(|artifact| artifact["key"].as_str().unwrap()).collect();
+    assert_eq!(told, [format!("{ID}/change.patch"), format!("{ID}/verify.log")]);
+    assert_eq!(left["artifacts"][1]["sha256"], log.sha256);
+}
+
+#[tokio::test]
+async fn a_verification_that_fails_while_the_store_is_away_fails_for_its_own_reason() {
+    let (journal, upstreams) = world();
+    upstreams.outside().ran = Ran { exit_code: 2, ..Ran::default() };
+    upstreams.fail("store", [UpstreamError::transient("away")]);
+    assert_eq!(drive(&journal, &upstreams).await, Advanced::To(State::Failed));
+    let error = journal.world().feature.error.clone().unwrap();
+    assert!(error.contains("verification failed with exit code 2"), "{error}");
+    assert_eq!(journal.world().steps["verify"].output, None);
 }
 
 #[tokio::test]

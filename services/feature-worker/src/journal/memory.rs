@@ -153,7 +153,7 @@ impl Journal for MemoryJournal {
                 completed_at: None,
             });
             kept.attempts += 1;
-            (kept.outcome, kept.error) = ("running".to_owned(), None);
+            (kept.outcome, kept.output, kept.error) = ("running".to_owned(), None, None);
             let run = run(kept);
             world.events.push(format!("step.started {}", step.name()));
             Ok(run)
@@ -170,9 +170,9 @@ impl Journal for MemoryJournal {
         .await
     }
 
-    async fn fail(&self, _feature: Uuid, step: StepType, failure: &Failure) -> Result<(), StoreError> {
+    async fn fail(&self, _feature: Uuid, step: StepType, failure: &Failure, left: Option<&Value>) -> Result<(), StoreError> {
         self.record(|world| {
-            world.end_step(step, "failed", (None, Some(failure.to_string())))?;
+            world.end_step(step, "failed", (left.cloned(), Some(failure.to_string())))?;
             world.events.push(format!("step.failed {}", step.name()));
             Ok(())
         })

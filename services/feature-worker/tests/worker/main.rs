@@ -86,6 +86,19 @@ async fn without_a_bus_features_go_on_by_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_enough_for_features_that_are_driven_at_the_same_time_and_cancelled() {
+    let platform = Platform::start(Duration::from_millis(300)).await;
+    let worker = platform.worker("first", &[], &[("DATABASE_POOL_SIZE", "1"), ("WORKER_CONCURRENCY", "8")]);
+    let features = platform.create(16).await;
+    platform.until(&MOVING, 8, &[&worker]).await;
+    for feature in &features[..8] {
+        platform.store.cancel(*feature).await.unwrap();
+    }
+    platform.until(&[State::Completed, State::Cancelled], 16, &[&worker]).await;
+    assert!(!worker.log().contains("pool timed out"), "{}", worker.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_share_the_work_and_hand_it_over() {
     let platform = Platform::start(Duration::from_millis(30)).await;
     let mut first = platform.worker("first", &[], &[]);
