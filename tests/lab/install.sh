@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the lab needs and is not there yet: Debian packages, the pinned Go programs, the add-ons' CRDs.
+# Installs what the lab needs and is not there yet: Debian packages, the pinned Go programs, the add-ons' CRDs, Kafka.
 #
 #   install.sh             idempotent; prints one line for each thing it does
 #   install.sh --helm      also builds helm, which only `make bench` compares with
@@ -7,7 +7,7 @@
 # The programs are built once for each change of tools/*/{go.mod,go.sum,flags} and kept in ~/.cache/provision/tools/<key>/bin.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-modules='kubernetes containerd etcd coredns metrics-server'
+modules='kubernetes containerd etcd coredns metrics-server versitygw'
 case ${1:-} in '') ;; --helm) modules="$modules helm" ;; *) sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;; esac
 [ "$(id -u)" = 0 ] || { echo 'install.sh: needs root (Debian packages, namespaces, cgroups)' >&2; exit 1; }
 command -v go >/dev/null || { echo 'install.sh: needs Go 1.26 or newer on the PATH' >&2; exit 1; }
@@ -15,7 +15,7 @@ command -v go >/dev/null || { echo 'install.sh: needs Go 1.26 or newer on the PA
 say() { echo "lab: $*"; }
 
 # The key of everything pinned; the lab computes the same one (src/tools.rs).
-pinned() { cat "$here"/tools/*/go.mod "$here"/tools/*/go.sum "$here"/tools/*/flags "$here"/tools/crds.txt; }
+pinned() { cat "$here"/tools/*/go.mod "$here"/tools/*/go.sum "$here"/tools/*/flags "$here"/tools/crds.txt "$here"/../kafka/{pom.xml,jars.sha256}; }
 key() { sha256sum | cut -c1-16; }
 
 build_module() {
@@ -57,7 +57,8 @@ copy_crds() {
 }
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/provision/tools
-"$here/../packages.sh" build lab
+"$here/../packages.sh" build lab kafka
+"$here/../kafka.sh"
 home=$cache/$(pinned | key)
 mkdir -p "$home/bin" "$cache/store"
 exec 9>"$cache/install.lock"

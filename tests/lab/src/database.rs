@@ -92,7 +92,7 @@ fn create(folder: &Path, region: &Region, as_user: &impl Fn(&str) -> Command) ->
 }
 
 /// Runs a command to its end with `input`.
-pub(crate) fn finish(mut command: Command, program: &str, input: &str) -> Result<(), LabError> {
+fn finish(mut command: Command, program: &str, input: &str) -> Result<(), LabError> {
     let failed = |source| LabError::Spawn { program: program.to_owned(), source };
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
