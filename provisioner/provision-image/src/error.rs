@@ -182,7 +182,9 @@ impl ImageError {
                 Some(format!("install the package that holds `{library}`, or link the program statically"))
             }
             Self::ContentNotFound { entry, .. } => Some(format!("install the package that holds `{entry}` on this machine")),
-            Self::InvalidContent { .. } => Some("write a name like `git`, which is looked for in PATH, or a path like `/usr/share/x`".to_owned()),
+            Self::InvalidContent { .. } => {
+                Some("write a name like `git`, which is looked for in PATH, or a path like `/usr/share/x`".to_owned())
+            }
             Self::Unreachable { registry, .. } => {
                 Some(format!("check that a registry listens on {registry} (`curl -i http://{registry}/v2/`) and push again"))
             }

@@ -151,7 +151,8 @@ pub fn build(spec: &ImageSpec) -> Result<Image, ImageError> {
     let base = base_layer(spec, &needs)?;
     let contents = contents_layer(spec, &base)?;
     let program = program_layer(spec, contents.as_ref().unwrap_or(&base))?;
-    let packed: Vec<(Blob, Digest)> = [Some(&base), contents.as_ref(), Some(&program)].into_iter().flatten().map(Layer::pack).collect::<Result<_, _>>()?;
+    let packed: Vec<(Blob, Digest)> =
+        [Some(&base), contents.as_ref(), Some(&program)].into_iter().flatten().map(Layer::pack).collect::<Result<_, _>>()?;
     let (layers, archive_digests): (Vec<Blob>, Vec<Digest>) = packed.into_iter().unzip();
     let architecture = needs.machine.oci_architecture().to_owned();
     let config = json_blob(CONFIG_TYPE, &config(spec, &architecture, &archive_digests))?;

@@ -83,7 +83,8 @@ fn specs(what: &WhatArgs, global: &GlobalArgs) -> Result<Vec<ImageSpec>, CliErro
             help: format!("name some of these, or none for all: {}", known.join(", ")),
         });
     }
-    let names: Vec<&str> = if what.names.is_empty() { known.into_iter().collect() } else { what.names.iter().map(String::as_str).collect() };
+    let names: Vec<&str> =
+        if what.names.is_empty() { known.into_iter().collect() } else { what.names.iter().map(String::as_str).collect() };
     let contents = |name| settings.images.get(name).map(|image| image.contents.clone()).unwrap_or_default();
     Ok(names.into_iter().map(|name| ImageSpec { contents: contents(name), ..ImageSpec::new(name, what.binaries.join(name)) }).collect())
 }
