@@ -226,6 +226,69 @@ fn old_templates_are_forgotten_beyond_the_limit() {
     assert_eq!(revisions, ["3", "4", "5"]);
 }
 
+/// Lists the sets of the Deployment: revision, wanted pods.
+fn sets(objects: &Objects) -> Vec<(u64, u64)> {
+    let kind = provision_model::GroupKind::new("apps", "ReplicaSet");
+    let revision = |set: &Value| set["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().unwrap().parse().unwrap();
+    let sets = objects.range(&kind, None).map(|(_, set)| (revision(set.value()), set.value()["spec"]["replicas"].as_u64().unwrap()));
+    let mut sets: Vec<(u64, u64)> = sets.collect();
+    sets.sort();
+    sets
+}
+
+fn make_ready(objects: &mut Objects) {
+    for pod in pods(objects) {
+        objects.report_pod(&pod, &PodState { address: "127.0.0.9".to_owned(), ..PodState::of("Running", true, Vec::new()) });
+    }
+    settle(objects);
+}
+
+fn image(tag: &str, replicas: u64, strategy: &Value) -> Value {
+    let mut deployment = workload("Deployment", replicas);
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(format!("b:{tag}"));
+    deployment["spec"]["strategy"] = strategy.clone();
+    deployment
+}
+
+#[test]
+fn a_rollout_keeps_to_what_its_strategy_allows() {
+    let default = json!({"type": "RollingUpdate"});
+    let one_less = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    let steps: [(&Value, &[(u64, u64)]); 2] = [(&default, &[(3, 2), (1, 4), (0, 4)]), (&one_less, &[(3, 1), (2, 2), (1, 3), (0, 4)])];
+    for (strategy, steps) in steps {
+        let mut objects = objects();
+        apply(&mut objects, image("1", 4, strategy)).unwrap();
+        settle(&mut objects);
+        make_ready(&mut objects);
+        assert_eq!(sets(&objects), [(1, 4)]);
+        apply(&mut objects, image("2", 4, strategy)).unwrap();
+        settle(&mut objects);
+        for (old, new) in steps {
+            assert_eq!(sets(&objects), [(1, *old), (2, *new)], "{strategy}");
+            make_ready(&mut objects);
+        }
+    }
+}
+
+#[test]
+fn a_template_that_is_wanted_again_is_the_newest_and_pods_that_never_worked_go_first() {
+    let strategy = json!({"type": "RollingUpdate"});
+    let mut objects = objects();
+    let deployment = apply(&mut objects, image("good", 1, &strategy)).unwrap().id();
+    settle(&mut objects);
+    make_ready(&mut objects);
+    for tag in ["bad", "worse"] {
+        apply(&mut objects, image(tag, 1, &strategy)).unwrap();
+        settle(&mut objects);
+    }
+    assert_eq!(sets(&objects), [(1, 1), (2, 0), (3, 1)]);
+    apply(&mut objects, image("good", 1, &strategy)).unwrap();
+    settle(&mut objects);
+    assert_eq!(sets(&objects), [(2, 0), (3, 0), (4, 1)]);
+    let annotation = "/metadata/annotations/deployment.kubernetes.io~1revision";
+    assert_eq!(objects.get(&deployment).unwrap().text(annotation), Some("4"));
+}
+
 #[test]
 fn services_share_no_address_and_a_full_block_is_said() {
     let mut objects = objects();

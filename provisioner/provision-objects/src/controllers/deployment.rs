@@ -42,18 +42,20 @@ impl Objects {
         let recreate = stored.text("/spec/strategy/type") == Some("Recreate");
         let sets = self.replica_sets_of(stored);
         let size = if recreate { wanted } else { self.room_for_new(&sets, newest, bounds, wanted) };
-        if self.objects.contains_key(newest) {
-            self.scale_set(newest, if recreate && !old_are_gone { 0 } else { size });
-        } else if !recreate || old_are_gone {
-            self.make_replica_set(stored, (id, newest), hash, size);
+        if !recreate || old_are_gone {
+            if self.objects.contains_key(newest) {
+                self.scale_set(newest, size);
+            } else {
+                self.make_replica_set(stored, (id, newest), hash, size);
+            }
         }
         if self.objects.contains_key(newest) {
             self.number_revision(id, &sets, newest);
         }
-        let sets = self.replica_sets_of(stored);
         if recreate {
             self.scale_down_old(stored, newest);
         } else if self.objects.contains_key(newest) {
+            let sets = self.replica_sets_of(stored);
             self.shrink_old(&sets, newest, bounds, wanted);
         }
     }
@@ -88,8 +90,7 @@ impl Objects {
         let mut selector = stored.value["spec"]["selector"].clone();
         selector["matchLabels"]["pod-template-hash"] = Value::from(hash);
         let value = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": newest.name, "namespace": newest.namespace,
-            "labels": template["metadata"]["labels"],
-            "ownerReferences": Self::reference_to(id, stored)},
+            "labels": template["metadata"]["labels"], "ownerReferences": Self::reference_to(id, stored)},
             "spec": {"replicas": size, "selector": selector, "template": template}});
         // In a namespace that is going away nothing new comes up; the status says that nothing is there.
         let _ = self.make(newest, &value);
