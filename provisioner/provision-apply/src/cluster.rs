@@ -195,6 +195,8 @@ impl ClusterError {
     /// Tells whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
+            // Nobody makes space on a disk in the time that a repeat takes.
+            Self::Server { status: 507, .. } => false,
             Self::Throttled { .. } | Self::Unreachable { .. } | Self::Server { .. } => true,
             Self::NotFound { .. }
             | Self::AlreadyExists { .. }

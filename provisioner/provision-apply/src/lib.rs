@@ -45,5 +45,5 @@ pub use restart::{restart, workloads};
 pub use run::apply;
 pub use secret_store::{MemorySecrets, SecretError, SecretStore, SecretValue};
 pub use secrets::Fingerprints;
-pub use status::{ObjectStatus, ReleaseStatus, status};
+pub use status::{ObjectStatus, ReleaseStatus, notices, status};
 pub use tracker::{Limits, Tracker};

@@ -28,6 +28,8 @@ pub struct ReleaseStatus {
     pub objects: Vec<ObjectStatus>,
     /// Addresses for clients outside, by name.
     pub endpoints: BTreeMap<String, String>,
+    /// What people should know of its objects.
+    pub notices: Vec<String>,
 }
 
 /// Looks at every recorded object of a release. Reads only.
@@ -55,7 +57,17 @@ pub async fn status<C: Cluster, S: SecretStore, K: Clock>(cx: &RunContext<C, S, 
         }
     }));
     let objects = looked.buffered(PARALLEL).collect().await;
-    Ok(ReleaseStatus { objects, endpoints: endpoints(observed.live.values()) })
+    Ok(ReleaseStatus { objects, endpoints: endpoints(observed.live.values()), notices: notices(observed.live.values()) })
+}
+
+/// Lists what objects, or the pods of workloads, say by the annotation [`annotations::NOTICE`].
+pub fn notices<'m>(objects: impl Iterator<Item = &'m Manifest>) -> Vec<String> {
+    let notice = |object: &Manifest| {
+        let of_pods = &object.value()["spec"]["template"]["metadata"]["annotations"][annotations::NOTICE];
+        let text = object.annotation(annotations::NOTICE).or_else(|| of_pods.as_str())?;
+        Some(format!("{}: {text}", object.id()))
+    };
+    objects.filter_map(notice).collect()
 }
 
 /// Returns the addresses for clients outside, by name: of Services that have both a name for it and a load balancer with an address.
@@ -79,6 +91,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_object_or_the_pods_of_a_workload_may_say_something() {
+        let at = |metadata: serde_json::Value, template: serde_json::Value| {
+            let object = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": {"template": template}});
+            notices([Manifest::try_from(object).unwrap()].iter())
+        };
+        let said = json!({annotations::NOTICE: "it forgets"});
+        let plain = json!({"name": "bus", "namespace": "n"});
+        assert_eq!(at(plain.clone(), json!({"metadata": {"annotations": said}})), ["StatefulSet.apps/n/bus: it forgets"]);
+        assert_eq!(at(json!({"name": "bus", "namespace": "n", "annotations": said}), json!({})), ["StatefulSet.apps/n/bus: it forgets"]);
+        assert_eq!(at(plain, json!({})), Vec::<String>::new());
+    }
 
     #[test]
     fn a_service_with_a_name_and_an_address_is_an_endpoint() {

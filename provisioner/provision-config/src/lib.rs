@@ -28,4 +28,5 @@ pub use resolve::{Composed, Environment, Layered, Selection, ValueEntry, resolve
 pub use settings::Settings;
 pub use shape::json_schema;
 pub use sources::{LoadError, Sources};
+pub use suggest::nearest;
 pub use yaml::{to_yaml, value_to_yaml};

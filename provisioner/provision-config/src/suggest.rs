@@ -1,5 +1,5 @@
 /// Finds the candidate that was most likely meant: the nearest within a third of the length, at most three edits.
-pub(crate) fn nearest<'c>(wanted: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(wanted: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let limit = (wanted.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()

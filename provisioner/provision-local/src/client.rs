@@ -18,8 +18,8 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
 pub use self::launch::{Launch, LocalError};
-use crate::protocol::{Ask, Envelope, Hello, LONGEST_ANSWER, Reply, VERSION, WireAnswer, WireListing, read_line, write_line};
-use crate::socket;
+use crate::protocol::{Ask, Envelope, FULL, Hello, LONGEST_ANSWER, Reply, VERSION, WireAnswer, WireListing, read_line, write_line};
+use crate::{socket, store};
 
 /// Objects on one page of a list, as a Kubernetes client asks for them.
 const PAGE: usize = 500;
@@ -69,6 +69,8 @@ impl LocalCluster {
     /// # Errors
     /// [`LocalError`].
     pub async fn open(settings: LocalSettings) -> Result<Self, LocalError> {
+        store::refuse_newer(&settings.state.join("objects"))
+            .map_err(|source| LocalError::Newer { path: settings.state.clone(), source: Box::new(source) })?;
         let control = socket::control(&settings.state).map_err(|source| LocalError::State {
             action: "make",
             path: settings.state.clone(),
@@ -96,6 +98,15 @@ impl LocalCluster {
         let Some(resource) = surface.find(&kind, None) else { return Ok(Vec::new()) };
         let services = self.list(resource, None).await?.items;
         Ok(services.iter().flat_map(endpoints_of).collect())
+    }
+
+    /// Lists what is not as the manifests want it, for people: users and limits that are not enforced, ports that are taken.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub async fn notices(&self) -> Result<Vec<String>, ClusterError> {
+        Self::count(&self.0.others, 1);
+        self.ask(|| Ask::Notices).await
     }
 
     /// Ends the supervisor; what runs goes on, and the next request starts another one.
@@ -151,8 +162,19 @@ impl LocalCluster {
         match reply {
             Some(Reply::Ok(value)) => serde_json::from_value(value)
                 .map_err(|_| ClusterError::Other { message: "the supervisor's answer can't be understood".to_owned(), source: None }),
-            Some(Reply::Error(error)) => Err(error.into()),
+            Some(Reply::Error(error)) => Err(self.told(error.into())),
             None => Err(self.unreachable(io::Error::from(io::ErrorKind::UnexpectedEof))),
+        }
+    }
+
+    /// Adds to a refusal for want of space which folder has none.
+    fn told(&self, error: ClusterError) -> ClusterError {
+        match error {
+            ClusterError::Server { subject, status: FULL, message } => {
+                let message = format!("{message}; the state folder is {}", self.state().display());
+                ClusterError::Server { subject, status: FULL, message }
+            }
+            other => other,
         }
     }
 

@@ -406,6 +406,9 @@ pub trait Kubelet: Send + Sync + 'static {
     /// [`KubeletError::Discard`].
     fn discard(&self, claim: &Claim) -> impl Future<Output = Result<(), KubeletError>> + Send;
 
+    /// Lists what is not as the manifests want it now: users and limits that are not enforced, ports that are taken.
+    fn notices(&self) -> Vec<String>;
+
     /// Reads the last lines of a container's log, of its previous run if asked.
     ///
     /// # Errors

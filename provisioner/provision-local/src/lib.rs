@@ -7,6 +7,7 @@ pub mod keeper;
 mod kubelet;
 mod limits;
 mod network;
+mod notices;
 mod probe;
 mod protocol;
 mod runtime;

@@ -16,6 +16,9 @@ const PROCESSES: u64 = 4096;
 const DATA_FACTOR: u64 = 4;
 const LEAST_DATA: u64 = 1 << 30;
 
+/// Controllers that limit what manifests limit.
+const WANTED: [&str; 2] = ["cpu", "memory"];
+
 /// What a container may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Limits {
@@ -37,6 +40,19 @@ pub enum Enforcement {
     },
     /// By limits of single processes.
     Processes,
+}
+
+impl Enforcement {
+    /// Says what is not limited as the manifests want it, if something is not.
+    pub(crate) fn lack(&self) -> Option<String> {
+        match self {
+            Self::Groups { controllers, .. } => {
+                let lacking: Vec<&str> = WANTED.into_iter().filter(|wanted| !controllers.contains(wanted)).collect();
+                (!lacking.is_empty()).then(|| format!("control groups of this machine do not limit {}", lacking.join(", ")))
+            }
+            Self::Processes => Some(self.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for Enforcement {

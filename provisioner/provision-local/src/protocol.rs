@@ -14,6 +14,9 @@ pub(crate) const LONGEST_REQUEST: u64 = 2 << 20;
 /// Longest answer, in bytes.
 pub(crate) const LONGEST_ANSWER: u64 = 256 << 20;
 
+/// Status of a refusal because nothing can be kept: the disk is full, or fails.
+pub(crate) const FULL: u16 = 507;
+
 /// One request with the version that it is written in.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +55,8 @@ pub(crate) enum Ask {
     Watch { resource: ApiResource, namespace: Option<String> },
     /// Lines of a log.
     Logs { pod: ResourceId, container: String, previous: bool, lines: u32 },
+    /// What is not as the manifests want it.
+    Notices,
     /// A GET through a Service.
     Through { service: ResourceId, port: String, path: String },
 }

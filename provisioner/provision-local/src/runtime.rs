@@ -32,6 +32,7 @@ use crate::keeper::tail;
 use crate::kubelet::{Claim, Kubelet, KubeletError, Report, VolumeSource, Wanted, WantedPod};
 use crate::limits::{Enforcement, Limiter};
 use crate::network::Services;
+use crate::notices::Notices;
 
 /// How long another supervisor of the same folder may take to hand over.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -117,19 +118,12 @@ struct Shared {
     settings: RuntimeSettings,
     limiter: Limiter,
     reports: Reports,
-    notices: Mutex<BTreeSet<String>>,
+    notices: Notices,
 }
 
 impl Shared {
     fn pod_folder(&self, uid: &str) -> PathBuf {
         self.settings.state.join("pods").join(uid)
-    }
-
-    /// Remembers something that is not as the manifests want it; said once.
-    fn notice(&self, text: &str) {
-        if self.notices.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
-            tracing::warn!("{text}");
-        }
     }
 }
 
@@ -144,23 +138,24 @@ impl LocalKubelet {
         let mut hasher = DefaultHasher::new();
         fs::canonicalize(&settings.state).unwrap_or_else(|_| settings.state.clone()).hash(&mut hasher);
         let limiter = Limiter::find(&format!("provision-{:016x}", hasher.finish()));
-        let services = Services::new(settings.state.join("published.json"), reports.clone());
+        let notices = Notices::default();
+        let services = Services::new(settings.state.join("published.json"), reports.clone(), notices.clone());
         let enforcement = limiter.enforcement();
-        let shared = Arc::new(Shared { settings, limiter, reports, notices: Mutex::default() });
-        if enforcement == Enforcement::Processes {
-            shared.notice(&enforcement.to_string());
+        if let Some(lack) = enforcement.lack() {
+            notices.say("limits", &lack);
         }
+        if !Uid::effective().is_root() {
+            let own = Uid::effective();
+            notices
+                .say("users", &format!("runAsUser, runAsGroup and fsGroup are not enforced: all runs as user {own}, as we are not root"));
+        }
+        let shared = Arc::new(Shared { settings, limiter, reports, notices });
         Ok(Self { shared, services, incoming: tokio::sync::Mutex::new(incoming), pods: Mutex::default(), _lock: lock })
     }
 
     /// Tells how limits of containers are enforced on this machine.
     pub fn enforcement(&self) -> Enforcement {
         self.shared.limiter.enforcement()
-    }
-
-    /// Lists what is not done as manifests want it: `runAsUser` without root, limits without control groups.
-    pub fn notices(&self) -> Vec<String> {
-        self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Removes the folder of a claim, for good.
@@ -243,6 +238,10 @@ impl Kubelet for LocalKubelet {
     async fn discard(&self, claim: &Claim) -> Result<(), KubeletError> {
         let Claim { namespace, name } = claim.clone();
         self.remove_claim(&namespace, &name).await.map_err(|source| KubeletError::Discard { namespace, name, source: source.into() })
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.shared.notices.list()
     }
 
     async fn logs(&self, pod: &str, container: &str, previous: bool, lines: u32) -> Result<Vec<String>, KubeletError> {

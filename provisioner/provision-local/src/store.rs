@@ -9,7 +9,9 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::Path;
 
 use jiff::Timestamp;
 use provision_objects::{Addresses, Change, Loaded, ObjectError, Objects, Settings, Uids};
@@ -21,6 +23,8 @@ use self::format::{Entry, Header, Parsed};
 pub(crate) use self::memory::MemoryDisk;
 
 const SNAPSHOT: &str = "snapshot";
+/// Bytes that the first line of a snapshot has at most.
+const LONGEST_HEADER: u64 = 4096;
 /// Bytes of log beyond which a snapshot is taken, at least.
 const LEAST_LOG: u64 = 1 << 20;
 
@@ -49,6 +53,19 @@ pub enum StoreError {
         /// Which line, counted from 1.
         line: usize,
     },
+}
+
+/// Looks at the objects of a folder without touching anything.
+///
+/// # Errors
+/// [`StoreError::Newer`]; whatever else is wrong with them is told by who opens them.
+pub(crate) fn refuse_newer(folder: &Path) -> Result<(), StoreError> {
+    let mut first = String::new();
+    let read = File::open(folder.join(SNAPSHOT)).and_then(|file| BufReader::new(file).take(LONGEST_HEADER).read_line(&mut first));
+    match read.ok().and_then(|_| format::format_of(first.trim_end_matches('\n'))) {
+        Some(found) if found > format::FORMAT => Err(StoreError::Newer { found, known: format::FORMAT }),
+        _ => Ok(()),
+    }
 }
 
 /// Why a write was not carried out.

@@ -19,6 +19,8 @@ pub mod annotations {
     pub const ON_REMOVE: &str = "provision.dev/on-remove";
     /// Name under which people find the address of a Service's first port: `gateway`.
     pub const ENDPOINT: &str = "provision.dev/endpoint";
+    /// What people should know of an object, or of a workload's pods, where it runs; shown by `plan`, `up` and `status`.
+    pub const NOTICE: &str = "provision.dev/notice";
     /// `allowed`: a change of an immutable field may delete and create the object.
     pub const REPLACE: &str = "provision.dev/replace";
 }

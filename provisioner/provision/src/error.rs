@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use provision_apply::{ApplyError, ClusterError, RecordError};
@@ -63,10 +63,12 @@ pub(crate) enum CliError {
     },
     /// What runs the objects of this machine can't be reached.
     #[error("failed to reach what runs the platform on this machine")]
-    #[diagnostic(code(provision::local), help("the log is `logs/supervisor.log` in the state folder; `--state DIR` names another folder"))]
+    #[diagnostic(code(provision::local))]
     Local {
         #[source]
         source: Box<LocalError>,
+        #[help]
+        help: String,
     },
     /// The cluster refused or can't be reached.
     #[error("failed to {action}")]
@@ -147,6 +149,7 @@ impl CliError {
             }
             Self::Findings { exit, .. } => *exit,
             Self::Refused { .. } => ExitStatus::Refused,
+            Self::Local { source, .. } if matches!(**source, LocalError::Newer { .. }) => ExitStatus::Refused,
             Self::Apply { source, .. } if is_of_another_environment(source) => ExitStatus::Refused,
             Self::Apply { source, .. } if matches!(**source, ApplyError::NotRecorded { .. }) => ExitStatus::Invalid,
             Self::Runtime { .. }
@@ -169,6 +172,22 @@ impl CliError {
 }
 
 impl CliError {
+    /// Wraps a failure to reach the supervisor of this machine with what to do about it.
+    pub(crate) fn local(source: LocalError) -> Self {
+        let log = |path: &Path| path.join("logs/supervisor.log").display().to_string();
+        let help = match &source {
+            LocalError::Newer { .. } => "use the newer version of the program, or name another folder with `--state DIR`".to_owned(),
+            LocalError::State { .. } => {
+                "check the owner, the permissions and the free space of the state folder, or name another one with `--state DIR`".to_owned()
+            }
+            LocalError::Start { .. } => "check that the program is there and may be started".to_owned(),
+            LocalError::Ended { path, .. } | LocalError::Silent { path, .. } => {
+                format!("settle what it says and run it again; its log is {}; `--state DIR` names another folder", log(path))
+            }
+        };
+        Self::Local { source: Box::new(source), help }
+    }
+
     /// Wraps a failure of the executor with what to do about it.
     pub(crate) fn apply(source: ApplyError) -> Self {
         let help = match (&source, source.cluster()) {
@@ -190,6 +209,10 @@ fn is_of_another_environment(error: &ApplyError) -> bool {
 
 fn cluster_help(error: &ClusterError) -> &'static str {
     match error {
+        ClusterError::Server { status: 507, .. } => "make space on the disk of the state folder, then run it again or `provision resume`",
+        ClusterError::Unreachable { server, .. } if server.starts_with('/') => {
+            "run it again: each command starts the supervisor of this machine anew; its log is `logs/supervisor.log` in the state folder"
+        }
         ClusterError::Unauthorized { .. } => "log in again: the token or certificate in the kubeconfig is wrong or has expired",
         ClusterError::Unreachable { .. } => {
             "check that the API server runs and that the address in the kubeconfig is right (`kubectl version`)"

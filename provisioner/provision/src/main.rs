@@ -8,6 +8,7 @@ mod error;
 mod exit;
 mod interrupts;
 mod log;
+mod notices;
 mod operate;
 mod plan_file;
 mod programs;

@@ -8,6 +8,7 @@ use provision_model::{Plan, Severity};
 
 use crate::error::CliError;
 use crate::exit::ExitStatus;
+use crate::notices;
 use crate::session::Session;
 use crate::ui::outcome::show_outcome;
 use crate::ui::{Ui, report};
@@ -75,7 +76,12 @@ pub(crate) fn confirm(ui: &Ui, args: &RunArgs, question: &str) -> Result<(), Cli
 pub(crate) async fn finish(session: &Session, plan: &Plan, options: ApplyOptions, ui: &mut Ui) -> Result<ExitStatus, CliError> {
     session.install_programs()?;
     let listener = session.listen_for_interrupt()?;
-    let result = ui.while_drawing(apply(&session.run, plan, options)).await;
+    let work = async {
+        let result = apply(&session.run, plan, options).await;
+        notices::tell_new(session, plan).await;
+        result
+    };
+    let result = ui.while_drawing(work).await;
     listener.abort();
     let outcome = result.map_err(CliError::apply)?;
     if let RunOutcome::Refused { refusal: Refusal::Findings { findings } } = &outcome {

@@ -139,10 +139,15 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     if let Some(folder) = to.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     }
-    std::fs::copy(from, &part)?;
-    std::fs::set_permissions(&part, Permissions::from_mode(0o755))?;
-    File::open(&part)?.sync_all()?;
-    std::fs::rename(&part, to)
+    let copied = std::fs::copy(from, &part)
+        .and_then(|_| std::fs::set_permissions(&part, Permissions::from_mode(0o755)))
+        .and_then(|()| File::open(&part)?.sync_all())
+        .and_then(|()| std::fs::rename(&part, to));
+    if copied.is_err() {
+        // On a full disk a part of a program would keep what else needs the space from its place.
+        std::fs::remove_file(&part).ok();
+    }
+    copied
 }
 
 fn save(cache: &Path, known: &BTreeMap<PathBuf, Known>) -> Result<(), CliError> {

@@ -78,10 +78,21 @@ fn supervisor(state: PathBuf) -> ExitCode {
     match run(state) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = error.as_ref() as &dyn Error, "the supervisor ends");
+            tracing::error!(error = explained(error.as_ref()), "the supervisor ends");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes an error with its causes on one line.
+fn explained(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn logs() {

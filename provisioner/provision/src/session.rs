@@ -190,7 +190,7 @@ async fn connect(global: &GlobalArgs, environment: &Environment) -> Result<AnyCl
     if environment.settings.target.engine == Engine::Local {
         let state = context::state_folder(global)?.join(environment.release.as_str());
         let settings = roles::settings(state)?;
-        return LocalCluster::open(settings).await.map(AnyCluster::Local).map_err(|source| CliError::Local { source: Box::new(source) });
+        return LocalCluster::open(settings).await.map(AnyCluster::Local).map_err(CliError::local);
     }
     let connection = Connection { kubeconfig: kubeconfig(global), context: global.context.clone() };
     let connected = KubeCluster::connect(&connection, Patience::default()).await;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{LocalCluster, is_absent};
 use crate::protocol::Ask;
 use crate::socket;
+use crate::store::StoreError;
 
 /// Longest time that a supervisor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,6 +47,15 @@ pub enum LocalError {
         #[source]
         source: io::Error,
     },
+    /// A newer version of the program wrote the objects.
+    #[error("{} can't be used by this version; nothing was touched", path.display())]
+    Newer {
+        /// State folder.
+        path: PathBuf,
+        /// Which versions.
+        #[source]
+        source: Box<StoreError>,
+    },
     /// It can't be started.
     #[error("failed to start the supervisor {}", program.display())]
     Start {
@@ -56,11 +66,13 @@ pub enum LocalError {
         source: io::Error,
     },
     /// It ended at once.
-    #[error("the supervisor ended ({status}) before it answered; it says: {log}")]
+    #[error("the supervisor of {} ended ({status}) before it answered; it says: {log}", path.display())]
     Ended {
+        /// State folder.
+        path: PathBuf,
         /// How.
         status: ExitStatus,
-        /// The end of its log.
+        /// Why, or the end of its log.
         log: String,
     },
     /// It does not answer.
@@ -118,7 +130,7 @@ pub(super) async fn ensure(cluster: &LocalCluster) -> Result<(), LocalError> {
             Err(error) => error,
         };
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(LocalError::Ended { status, log: end_of(&path, begin) });
+            return Err(LocalError::Ended { path: settings.state.clone(), status, log: last_words(&end_of(&path, begin)) });
         }
         if Instant::now() >= end {
             return Err(LocalError::Silent { path: settings.state.clone(), source: answered });
@@ -158,6 +170,12 @@ fn open_log(state: &Path) -> io::Result<(File, PathBuf)> {
     Ok((file, path))
 }
 
+/// Returns the error of the last line that tells one, or else all of it.
+fn last_words(log: &str) -> String {
+    let error = |line: &str| Some(serde_json::from_str::<serde_json::Value>(line).ok()?["error"].as_str()?.to_owned());
+    log.lines().rev().find_map(error).unwrap_or_else(|| log.to_owned())
+}
+
 /// Reads what was written to a log after `begin`, at most its end.
 fn end_of(path: &Path, begin: u64) -> String {
     let read = || {
@@ -169,4 +187,17 @@ fn end_of(path: &Path, begin: u64) -> String {
         io::Result::Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     };
     read().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_supervisor_are_its_error() {
+        let json = "{\"level\":\"INFO\",\"message\":\"works\"}\n{\"level\":\"ERROR\",\"message\":\"ends\",\"error\":\"no block is free\"}";
+        for (log, words) in [(json, "no block is free"), ("killed by\nsomebody", "killed by\nsomebody"), ("", "")] {
+            assert_eq!(last_words(log), words);
+        }
+    }
 }

@@ -172,6 +172,10 @@ impl Kubelet for MemoryKubelet {
         Ok(())
     }
 
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn logs(&self, pod: &str, container: &str, _previous: bool, lines: u32) -> Result<Vec<String>, KubeletError> {
         let state = self.lock();
         let found = state.wanted.pods.iter().find(|wanted| wanted.uid == pod);

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::publish::Publisher;
 use crate::kubelet::{Report, WantedService};
+use crate::notices::Notices;
 use crate::runtime::Reports;
 
 /// How long a pod may take to accept a connection.
@@ -25,6 +26,10 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Rest after the machine has run out of descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
+/// What a notice about a port is about.
+const ADDRESS: &str = "address";
+const PUBLISHED: &str = "published";
+
 type Targets = Arc<Vec<SocketAddrV4>>;
 type Subject = (String, String, u16);
 
@@ -32,6 +37,7 @@ type Subject = (String, String, u16);
 #[derive(Debug)]
 pub(crate) struct Services {
     reports: Reports,
+    notices: Notices,
     publisher: Arc<Publisher>,
     ports: Mutex<BTreeMap<(Subject, SocketAddrV4, bool), Port>>,
 }
@@ -40,6 +46,8 @@ pub(crate) struct Services {
 struct Port {
     targets: watch::Sender<Targets>,
     tasks: Vec<JoinHandle<()>>,
+    notices: Notices,
+    about: [String; 2],
 }
 
 impl Drop for Port {
@@ -47,13 +55,16 @@ impl Drop for Port {
         for task in &self.tasks {
             task.abort();
         }
+        for about in &self.about {
+            self.notices.withdraw(about);
+        }
     }
 }
 
 impl Services {
     /// Serves nothing yet; published ports are remembered in the file.
-    pub(crate) fn new(published: PathBuf, reports: Reports) -> Self {
-        Self { reports, publisher: Arc::new(Publisher::new(published)), ports: Mutex::default() }
+    pub(crate) fn new(published: PathBuf, reports: Reports, notices: Notices) -> Self {
+        Self { reports, notices, publisher: Arc::new(Publisher::new(published)), ports: Mutex::default() }
     }
 
     /// Serves exactly these from now on.
@@ -86,12 +97,14 @@ impl Services {
 
     fn open(&self, (subject, address, published): &(Subject, SocketAddrV4, bool), targets: Targets) -> Port {
         let (sender, receiver) = watch::channel(targets);
-        let line = Line { subject: subject.clone(), reports: self.reports.clone(), targets: receiver, turn: Arc::default() };
+        let (reports, notices) = (self.reports.clone(), self.notices.clone());
+        let line = Line { subject: subject.clone(), reports, notices, targets: receiver, turn: Arc::default() };
+        let about = [ADDRESS, PUBLISHED].map(|what| line.about(what));
         let mut tasks = vec![tokio::spawn(line.clone().serve(*address))];
         if *published {
             tasks.push(tokio::spawn(line.publish(Arc::clone(&self.publisher))));
         }
-        Port { targets: sender, tasks }
+        Port { targets: sender, tasks, notices: self.notices.clone(), about }
     }
 }
 
@@ -100,6 +113,7 @@ impl Services {
 struct Line {
     subject: Subject,
     reports: Reports,
+    notices: Notices,
     targets: watch::Receiver<Targets>,
     turn: Arc<AtomicUsize>,
 }
@@ -108,14 +122,14 @@ impl Line {
     /// Listens while there are ready pods, so that connections are refused when there is none.
     async fn serve(mut self, address: SocketAddrV4) {
         let mut connections = JoinSet::new();
-        let mut said = None;
+        let about = self.about(ADDRESS);
         loop {
             if self.targets.wait_for(|targets| !targets.is_empty()).await.is_err() {
                 return;
             }
             match TcpListener::bind(address).await {
                 Ok(listener) => {
-                    said = None;
+                    self.notices.withdraw(&about);
                     let mut targets = self.targets.clone();
                     tokio::select! {
                         () = self.accept(&listener, &mut connections) => {}
@@ -123,11 +137,7 @@ impl Line {
                     }
                 }
                 Err(error) => {
-                    let message = refusal(address, &error);
-                    if said.as_ref() != Some(&message) {
-                        self.report("CantListen", &message);
-                        said = Some(message);
-                    }
+                    self.say(&about, &refusal(address, &error));
                     sleep(RETRY).await;
                 }
             }
@@ -136,22 +146,19 @@ impl Line {
 
     /// Listens at a port of 127.0.0.1 all the time: the port must not get lost.
     async fn publish(self, publisher: Arc<Publisher>) {
-        let mut said = None;
+        let about = self.about(PUBLISHED);
         let (namespace, service, port) = self.subject.clone();
         let listener = loop {
             match publisher.listen(&self.subject).await {
                 Ok((listener, note)) => {
-                    if let Some(note) = note {
-                        self.report("PortMoved", &note);
+                    match note {
+                        Some(note) => self.say(&about, &note),
+                        None => self.notices.withdraw(&about),
                     }
                     break listener;
                 }
                 Err(error) => {
-                    let message = format!("can't publish port {port}: {error}");
-                    if said.as_ref() != Some(&message) {
-                        self.report("CantListen", &message);
-                        said = Some(message);
-                    }
+                    self.say(&about, &format!("port {port} can't be published: {error}"));
                     sleep(RETRY).await;
                 }
             }
@@ -178,9 +185,15 @@ impl Line {
         }
     }
 
-    fn report(&self, reason: &str, message: &str) {
+    /// Names a notice about this port.
+    fn about(&self, what: &str) -> String {
+        let (namespace, service, port) = &self.subject;
+        format!("service {namespace}/{service}/{port} {what}")
+    }
+
+    fn say(&self, about: &str, message: &str) {
         let (namespace, service, _) = &self.subject;
-        tracing::warn!(%namespace, %service, %reason, %message, "a Service can't be served");
+        self.notices.say(about, &format!("Service/{namespace}/{service}: {message}"));
     }
 }
 

@@ -255,15 +255,10 @@ impl Container<'_> {
 
     fn identity(&self) -> Option<Identity> {
         let pod = &self.context.pod;
-        let (uid, own) = (self.spec.run_as_user, Uid::effective());
-        if !own.is_root() {
-            if let Some(wanted) = uid.filter(|uid| *uid != own.as_raw()) {
-                self.context
-                    .shared
-                    .notice(&format!("runAsUser {wanted} is not enforced: everything runs as user {own}, as we are not root"));
-            }
+        if !Uid::effective().is_root() {
             return None;
         }
+        let uid = self.spec.run_as_user;
         let groups = pod.fs_group.into_iter().collect();
         // Without a group of its own a user has the group of its number: root's group means something on this machine.
         let (uid, gid) = (uid.unwrap_or(0), self.spec.run_as_group.or(uid).unwrap_or(0));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::StoreError;
 
 /// Newest format that this version reads and the one that it writes.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 
 /// First line of a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,6 +89,11 @@ pub(super) fn write_snapshot(header: &Header, objects: &Objects) -> String {
         text.push_str(&line(&record(stored)));
     }
     text
+}
+
+/// Returns the format of a snapshot by its first line; `None` if it can't be told.
+pub(super) fn format_of(first: &str) -> Option<u64> {
+    read::<Value>(first)?["format"].as_u64()
 }
 
 /// Reads a snapshot. It is written as a whole: nothing of it may be missing.

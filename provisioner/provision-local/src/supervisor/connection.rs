@@ -87,6 +87,7 @@ fn refusal(message: String) -> Reply {
 async fn answer<K: Kubelet>(shared: &Shared<K>, ask: Ask) -> Result<Value, ClusterError> {
     match ask {
         Ask::Hello => Ok(hello(shared.build)),
+        Ask::Notices => Ok(Value::from(shared.kubelet.notices())),
         Ask::Logs { pod, container, previous, lines } => {
             let uid = order(shared, |answer| Order::Uid(pod.clone(), answer)).await?;
             let read = shared.kubelet.logs(&uid, &container, previous, lines).await;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::controllers::{self, Book};
 use crate::kubelet::{Claim, PodReport, Report, Wanted};
-use crate::protocol::{Ask, Told, WireListing};
+use crate::protocol::{Ask, FULL, Told, WireListing};
 use crate::store::{Disk, Store, WriteError};
 
 /// Steps after which the controllers give up on coming to rest.
@@ -117,7 +117,7 @@ impl<D: Disk> Room<D> {
                 let deletion = self.write(now, id, |objects| objects.delete(id, uid.as_deref()))?;
                 Ok(Value::from(deletion == Deletion::Accepted))
             }
-            Ask::Hello | Ask::HandOver | Ask::Watch { .. } | Ask::Logs { .. } | Ask::Through { .. } => {
+            Ask::Hello | Ask::HandOver | Ask::Watch { .. } | Ask::Logs { .. } | Ask::Notices | Ask::Through { .. } => {
                 Err(ClusterError::Other { message: "this is not asked of the objects".to_owned(), source: None })
             }
         }
@@ -149,7 +149,7 @@ impl<D: Disk> Room<D> {
             Err(WriteError::Rules(error)) => Err(error.into()),
             Err(WriteError::Store(error)) => {
                 let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                Err(ClusterError::Server { subject: subject.to_string(), status: 507, message: format!("{error}: {why}") })
+                Err(ClusterError::Server { subject: subject.to_string(), status: FULL, message: format!("{error}: {why}") })
             }
         }
     }

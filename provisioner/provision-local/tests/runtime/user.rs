@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use nix::unistd::Uid;
-use provision_local::{File, Mount, Restart, Volume, VolumeSource};
+use provision_local::{File, Kubelet as _, Mount, Restart, Volume, VolumeSource};
 
 use super::world::{World, parts, script};
 
@@ -69,12 +69,8 @@ async fn root_gives_its_rights_up() {
     } else {
         assert_eq!(log[0], own.to_string());
         assert_eq!(log[3], "value");
-        assert!(
-            world
-                .kubelet()
-                .notices()
-                .contains(&format!("runAsUser 65532 is not enforced: everything runs as user {own}, as we are not root"))
-        );
+        let said = format!("runAsUser, runAsGroup and fsGroup are not enforced: all runs as user {own}, as we are not root");
+        assert!(world.kubelet().notices().contains(&said));
     }
     assert_eq!(log.last().unwrap(), "NoNewPrivs:\t1");
     world.end().await;
@@ -147,7 +143,7 @@ async fn an_ordinary_user_runs_pods_and_is_told_what_is_not_enforced() {
         let uid = pod.uid.clone();
         world.want(pod).await;
         world.says(&uid, &Uid::effective().to_string()).await;
-        assert!(world.kubelet().notices().iter().any(|notice| notice.starts_with("runAsUser 65532 is not enforced")));
+        assert!(world.kubelet().notices().iter().any(|notice| notice.starts_with("runAsUser, runAsGroup and fsGroup are not enforced")));
         world.end().await;
     }
 }

@@ -8,6 +8,7 @@ use provision_model::ResourceId;
 use serde_json::json;
 
 use crate::args::GlobalArgs;
+use crate::commands::restart::meant;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::interrupts::Interrupts;
@@ -64,12 +65,24 @@ fn choose(args: &LogsArgs, there: &[Pod]) -> Result<Vec<(ResourceId, String)>, C
         let known: BTreeSet<&str> = there.iter().map(|pod| pod.workload.name.as_str()).collect();
         return Err(CliError::Usage {
             message: format!("nothing of the release is called `{}`, or it has no pod", unknown.join("`, `")),
-            help: format!("there are pods of: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+            help: meant(&unknown, &known, "there are pods of: "),
         });
     }
-    let chosen = there.iter().filter(|pod| args.names.is_empty() || args.names.iter().any(|name| is_named(pod, name)));
+    let chosen: Vec<&Pod> = there.iter().filter(|pod| args.names.is_empty() || args.names.iter().any(|name| is_named(pod, name))).collect();
+    if let Some(container) = &args.container {
+        let known: BTreeSet<&str> = chosen.iter().flat_map(|pod| &pod.containers).map(String::as_str).collect();
+        if !known.contains(container.as_str()) {
+            return Err(CliError::Usage {
+                message: format!("no container is called `{container}`"),
+                help: meant(&[container], &known, "there are: "),
+            });
+        }
+    }
     let wanted = |name: &&String| args.container.as_ref().is_none_or(|only| only == *name);
-    Ok(chosen.flat_map(|pod| pod.containers.iter().filter(wanted).map(|container| (pod.id.clone(), container.clone()))).collect())
+    Ok(chosen
+        .into_iter()
+        .flat_map(|pod| pod.containers.iter().filter(wanted).map(|container| (pod.id.clone(), container.clone())))
+        .collect())
 }
 
 fn labelled(chosen: Vec<(ResourceId, String)>) -> Vec<Source> {

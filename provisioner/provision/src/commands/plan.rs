@@ -7,10 +7,10 @@ use provision_plan::PlanOptions;
 use crate::args::GlobalArgs;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
-use crate::plan_file;
 use crate::session::{Session, blocked};
 use crate::ui::Ui;
 use crate::ui::plan::show_plan;
+use crate::{notices, plan_file};
 
 /// Show what `up` would change, in which order and why. Writes nothing to the cluster.
 ///
@@ -89,8 +89,10 @@ fn quoted(text: &str) -> String {
 pub(crate) async fn make(session: &Session, limits: &LimitArgs) -> Result<Plan, CliError> {
     let desired = session.render().await?;
     // Questions to the server that don't depend on each other are asked at the same time.
-    let (findings, plan) = tokio::join!(session.preflight(&desired), session.plan(&desired, limits.options()));
-    let (findings, mut plan) = (findings?, plan?);
+    let (findings, plan, notices) =
+        tokio::join!(session.preflight(&desired), session.plan(&desired, limits.options()), notices::about_plan(session, &desired));
+    let (findings, mut plan, notices) = (findings?, plan?, notices?);
     plan.findings.extend(findings);
+    plan.findings.extend(notices);
     Ok(plan)
 }

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use clap::Args;
 use provision_apply::{GenerationKind, restart, workloads};
+use provision_config::nearest;
 use provision_model::ResourceId;
 
 use crate::args::GlobalArgs;
@@ -57,11 +60,25 @@ pub(crate) fn choose(names: &[String], there: &[ResourceId]) -> Result<Vec<Resou
     if unknown.is_empty() {
         return Ok(there.iter().filter(|id| names.iter().any(|name| is_named(id, name))).cloned().collect());
     }
-    let known: Vec<&str> = there.iter().map(|id| id.name.as_str()).collect();
+    let known: BTreeSet<&str> = there.iter().map(|id| id.name.as_str()).collect();
     Err(CliError::Usage {
         message: format!("the release has no workload `{}`", unknown.join("`, `")),
-        help: if known.is_empty() { "it has none at all".to_owned() } else { format!("there are: {}", known.join(", ")) },
+        help: meant(&unknown, &known, "there are: "),
     })
+}
+
+/// Says what was likely meant by unknown names, and which there are.
+pub(crate) fn meant(unknown: &[&str], known: &BTreeSet<&str>, there_are: &str) -> String {
+    if known.is_empty() {
+        return "it has none at all".to_owned();
+    }
+    let near = unknown.iter().filter_map(|name| nearest(name.rsplit('/').next().unwrap_or(name), known.iter().copied()));
+    let near: BTreeSet<&str> = near.collect();
+    let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+    if near.is_empty() {
+        return format!("{there_are}{list}");
+    }
+    format!("did you mean `{}`? {there_are}{list}", near.into_iter().collect::<Vec<_>>().join("`, `"))
 }
 
 #[cfg(test)]
@@ -77,5 +94,10 @@ mod tests {
         assert_eq!(names(&["statefulset/api", "agent"]).unwrap(), [there[1].clone(), there[2].clone()]);
         let error = names(&["api", "web", "deployment/agent"]).unwrap_err();
         assert_eq!(error.to_string(), "the release has no workload `web`, `deployment/agent`");
+        let known = BTreeSet::from(["api-gateway", "feature-worker"]);
+        assert_eq!(meant(&["web"], &known, "there are: "), "there are: api-gateway, feature-worker");
+        let near = "did you mean `feature-worker`? there are: api-gateway, feature-worker";
+        assert_eq!(meant(&["StatefulSet/feature-wroker"], &known, "there are: "), near);
+        assert_eq!(meant(&["web"], &BTreeSet::new(), "there are: "), "it has none at all");
     }
 }

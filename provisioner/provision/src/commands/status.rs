@@ -11,6 +11,7 @@ use crate::args::GlobalArgs;
 use crate::error::CliError;
 use crate::exit::ExitStatus;
 use crate::interrupts::Interrupts;
+use crate::notices;
 use crate::session::Session;
 use crate::ui::Ui;
 
@@ -40,9 +41,12 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
     if args.watch {
         return watch(&session, shown.objects, ui).await;
     }
+    let kinds = shown.objects.iter().map(|row| row.resource.kind.clone()).collect();
+    let mut notices = notices::about_engine(&session, &kinds).await?;
+    notices.extend(shown.notices);
     if ui.is_json() {
         let objects: Vec<StatusLine> = shown.objects.iter().map(|row| StatusLine::of(&row.resource, &row.verdict)).collect();
-        ui.json(&json!({"release": session.scope.release, "objects": objects, "endpoints": shown.endpoints}))?;
+        ui.json(&json!({"release": session.scope.release, "objects": objects, "endpoints": shown.endpoints, "notices": notices}))?;
     } else if shown.objects.is_empty() {
         ui.text(&format!("{}: nothing is recorded\n", session.scope.release))?;
     } else {
@@ -50,6 +54,8 @@ pub(crate) async fn run(args: StatusArgs, global: &GlobalArgs, ui: &mut Ui) -> R
         for (name, url) in &shown.endpoints {
             ui.text(&format!("{name}: {url}\n"))?;
         }
+        // A remark, not a state.
+        notices.iter().for_each(|text| ui.note(&format!("note: {text}")));
     }
     let all_current = shown.objects.iter().all(|status| status.verdict.health == Health::Current);
     Ok(if all_current { ExitStatus::Done } else { ExitStatus::Failed })
