@@ -43,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sandbox-manager", &["service-kit", "feature-api"]),
     ("local-bus", &["service-kit", "service-bus"]),
     ("local-git", &["service-kit"]),
+    ("local-kafka", &["service-kit", "service-bus"]),
     ("local-models", &["service-kit"]),
     ("local-postgres", &["service-kit"]),
     ("local-store", &["service-kit"]),

@@ -7,6 +7,7 @@ mod causes;
 mod conformance;
 mod faults;
 mod kill;
+mod lab_backing;
 mod lab_parts;
 mod life;
 mod sets;

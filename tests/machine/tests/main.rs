@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod end_to_end;
+mod faults;
+mod kafka;
 mod kill;
 mod life;
 mod metrics;
