@@ -1,16 +1,15 @@
 //! Sandboxes made of this machine's own processes.
 //!
 //! ```text
-//! DATA/lock               held as long as this program runs
 //! DATA/<id>/record.json   what was started for a sandbox, written before and after
 //! DATA/<id>/workspace/    its files
 //! ```
 
-mod folder;
 mod launch;
 mod record;
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,33 +17,20 @@ use nix::fcntl::Flock;
 use nix::unistd::geteuid;
 use service_kit::BoxError;
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
 use self::launch::launch;
 use self::record::Record;
-use crate::groups::Hierarchy;
+use crate::folder;
+use crate::groups::{self, Hierarchy};
 use crate::plan::{Mode, Plan, WORKSPACE};
 use crate::procs;
-use crate::runtime::{Prepared, Running, Runtime, RuntimeError, Work};
+use crate::runtime::{Prepared, Running, Runtime, RuntimeError, Work, require};
 use crate::settings::Config;
 use crate::spec::Spec;
 
 /// Without a control group memory is looked at now and then; a single process may not even promise itself more than this times as much.
 const DATA_FACTOR: u64 = 4;
 const LEAST_DATA: u64 = 1 << 30;
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-#[derive(Debug, Error)]
-enum OpenError {
-    #[error("SANDBOX_RUNTIME is \"containerd\", which this build does not have; \"process\" is supported")]
-    Containerd,
-    #[error("{} can't be used (SANDBOX_DATA_PATH)", .0.display())]
-    Folder(PathBuf, #[source] io::Error),
-    #[error("{} is used by another sandbox-manager (SANDBOX_DATA_PATH)", .0.display())]
-    Used(PathBuf),
-    #[error("this machine does not offer {} to sandboxes (SANDBOX_REQUIRED_ISOLATION); it offers {}", .0.join(", "), .1.join(", "))]
-    Isolation(Vec<String>, Vec<String>),
-}
 
 /// The runtime.
 #[derive(Debug)]
@@ -64,9 +50,6 @@ impl Local {
     /// # Errors
     /// If the folder can't be used, or something is missing that is required.
     pub(crate) async fn open(config: &Config) -> Result<Self, BoxError> {
-        if config.runtime != "process" {
-            return Err(OpenError::Containerd.into());
-        }
         let lock = folder::take(&config.data)?;
         let name = format!("sandboxes-{}", hex::encode(&Sha256::digest(config.data.as_os_str().as_encoded_bytes())[..6]));
         let mut local = Self {
@@ -80,16 +63,14 @@ impl Local {
         };
         local.sweep();
         let isolation = local.try_modes().await;
-        let missing: Vec<String> = config.required.iter().filter(|name| !isolation.contains(name)).cloned().collect();
-        tracing::info!(isolation = isolation.join(","), "sandboxes are held by these");
-        if missing.is_empty() { Ok(local) } else { Err(OpenError::Isolation(missing, isolation).into()) }
+        require(&config.required, &isolation)?;
+        Ok(local)
     }
 
     /// Removes what an ended manager left.
     fn sweep(&self) {
-        let entries = fs::read_dir(&self.data).into_iter().flatten().flatten().map(|entry| entry.path());
-        for folder in entries.filter(|path| path.is_dir()) {
-            match folder::remove(&folder) {
+        for folder in folder::list(&self.data) {
+            match remove(&folder) {
                 Ok(()) => tracing::info!(folder = %folder.display(), "removed what a sandbox left"),
                 Err(error) => tracing::warn!(folder = %folder.display(), %error, "what a sandbox left can't be removed"),
             }
@@ -143,7 +124,7 @@ impl Local {
             Err(error) => Err(error),
         };
         // What stays is removed at the next start.
-        drop(folder::remove(&folder));
+        drop(remove(&folder));
         isolation
     }
 
@@ -162,29 +143,25 @@ impl Local {
 
     fn plan(&self, work: &Work<'_>) -> Plan {
         let limits = &work.spec.limits;
-        let memory = u64::from(limits.memory_mib) << 20;
+        let memory = limits.memory();
         let home = match self.mode {
             Mode::Bare => work.folder.join(WORKSPACE),
             Mode::Root | Mode::User => Path::new("/").join(WORKSPACE),
         };
         let home = home.display().to_string();
         let tmp = if self.mode == Mode::Bare { work.folder.join("tmp").display().to_string() } else { "/tmp".to_owned() };
-        let mut environment = work.spec.environment.clone();
-        for (name, value) in [("PATH", SEARCH_PATH), ("HOME", &home), ("TMPDIR", &tmp), ("LANG", "C.UTF-8")] {
-            environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-        }
         Plan {
             mode: self.mode,
             folder: work.folder.to_owned(),
             command: work.spec.command.clone(),
-            environment,
+            environment: work.spec.variables(&BTreeMap::new(), &home, &tmp),
             readable: self.readable.clone(),
             user: self.user(work.slot).filter(|_| self.mode != Mode::User),
             groups: self.hierarchy.groups(&id_of(work.folder)),
             processes: (!self.holds("pids")).then(|| u64::from(limits.processes) + self.others()),
-            file_size: u64::from(limits.workspace_mib) << 20,
+            file_size: limits.workspace(),
             tmp_size: memory / 2,
-            cpu_seconds: (limits.timeout.as_secs_f64() * limits.cpus).ceil().clamp(1.0, 1e9) as u64 + 1,
+            cpu_seconds: limits.cpu_seconds(),
             data_size: (!self.holds("memory")).then(|| memory.saturating_mul(DATA_FACTOR).max(LEAST_DATA)),
         }
     }
@@ -210,9 +187,9 @@ impl Runtime for Local {
             Record { folder: folder.clone(), groups: self.hierarchy.groups(&spec.id.to_string()), boot: procs::boot(), outer: None };
         let (hierarchy, id, limits) = (self.hierarchy.clone(), spec.id.to_string(), spec.limits.clone());
         let prepared = Prepared { folder: folder.clone(), owner };
-        blocking(move || {
+        folder::blocking(move || {
             // Left by a run that could not be removed.
-            folder::remove(&folder)?;
+            remove(&folder)?;
             folder::make(&folder, owner)?;
             record.write()?;
             hierarchy.make(&id, &limits)
@@ -241,15 +218,21 @@ impl Runtime for Local {
 
     async fn remove(&self, folder: &Path) -> Result<(), RuntimeError> {
         let folder = folder.to_owned();
-        blocking(move || folder::remove(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
+        folder::blocking(move || remove(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
     }
+}
+
+/// Ends what runs for a sandbox and removes its groups and its folder.
+fn remove(folder: &Path) -> io::Result<()> {
+    if let Ok(record) = Record::read(folder) {
+        record.end();
+        if !groups::remove(&record.groups) {
+            return Err(io::Error::other("its control groups are not empty"));
+        }
+    }
+    folder::remove(folder)
 }
 
 fn id_of(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Runs work on files where it holds nobody up.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }

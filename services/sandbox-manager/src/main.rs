@@ -6,9 +6,9 @@
 //! case. Each result names what held (`isolation`), and what is not named there was not available. A command sees a read-only
 //! view of `SANDBOX_READABLE_PATHS`, its workspace at `/workspace`, and a `/tmp` of its own.
 //!
-//! `SANDBOX_RUNTIME=containerd` is not built yet and is refused at the start.
+//! `SANDBOX_RUNTIME=containerd`: a container of its own for each, of an image, by containerd on its socket ([`containerd`]).
 //!
-//! # One program, four roles
+//! # One program, five roles
 //! `unsafe` code is forbidden here, and between `fork` and `exec` there is no room without it. So the program starts itself
 //! again, once for each thing that only a new process can do, and each step uses safe calls only. The programs `unshare`,
 //! `setpriv` and `prlimit` would do a part of it, but are not in a container's image, can't tell what failed, and can't end what they started.
@@ -18,8 +18,12 @@
 //! 3. *init* ([`role::init`]): first process in them; mounts, starts the command, takes in orphans, ends everything when it is told to
 //!    or when its socket to the manager closes, as it does when the manager is killed.
 //! 4. *enter* ([`role::enter`]): sets the limits, drops the privileges, becomes the command.
+//! 5. *contained* ([`role::contained`]): first process of a container, in place of 2 to 4: runc did what these do, but for taking in orphans
+//!    and ending everything when the manager is gone.
 
+mod containerd;
 mod end;
+mod folder;
 mod groups;
 mod local;
 mod output;
@@ -43,9 +47,11 @@ use service_kit::{App, BoxError, Lifecycle, Program, Surface, Task, listen};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use crate::containerd::Containerd;
 use crate::local::Local;
+use crate::runtime::Runtime;
 use crate::service::Sandboxes;
-use crate::settings::Config;
+use crate::settings::{Config, RuntimeKind};
 use crate::slots::Slots;
 
 const ABOUT: &str = "runs commands in sandboxes";
@@ -54,20 +60,27 @@ const ABOUT: &str = "runs commands in sandboxes";
 const LARGEST_MESSAGE: usize = 2 << 20;
 
 async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
-    let runtime = Local::open(&config).await?;
+    match config.runtime {
+        RuntimeKind::Containerd => serve(lifecycle, &config, Containerd::open(&config).await?).await,
+        RuntimeKind::Process => serve(lifecycle, &config, Local::open(&config).await?).await,
+    }
+}
+
+/// Opens the gRPC interface over a runtime.
+async fn serve<R: Runtime>(lifecycle: Lifecycle, config: &Config, runtime: R) -> Result<App, BoxError> {
     let listener = listen(config.address, settings::GRPC_PORT.name).await?;
     let address = listener.local_addr()?;
     tracing::info!(server = "grpc", %address, port = address.port(), "listening");
     let (mut reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<SandboxServiceServer<Sandboxes<Local>>>().await;
+    reporter.set_serving::<SandboxServiceServer<Sandboxes<R>>>().await;
     let slots = Slots::new(config.concurrency);
-    let sandboxes = Sandboxes::new(Arc::new(runtime), config.limits, slots.clone());
+    let sandboxes = Sandboxes::new(Arc::new(runtime), config.limits.clone(), slots.clone());
     let sandboxes = SandboxServiceServer::new(sandboxes).max_decoding_message_size(LARGEST_MESSAGE);
     let (draining, stopping) = (lifecycle.draining(), lifecycle.stopping());
     let tell = async move {
         draining.await;
         reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        reporter.set_not_serving::<SandboxServiceServer<Sandboxes<Local>>>().await;
+        reporter.set_not_serving::<SandboxServiceServer<Sandboxes<R>>>().await;
         stopping.await;
         // Ends the streams of those who watch the status; the server would wait for them until it is cut off.
         reporter.clear_service_status("").await;

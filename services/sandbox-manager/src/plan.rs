@@ -15,6 +15,9 @@ pub(crate) const WORKSPACE: &str = "workspace";
 /// Name of the folder on which the sandbox's own root is mounted.
 pub(crate) const ROOT: &str = "root";
 
+/// Most files that a process may have open.
+pub(crate) const OPEN_FILES: u64 = 4096;
+
 /// What a sandbox is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,6 +70,15 @@ impl Plan {
     }
 }
 
+/// What the first process of a container is told, a line of JSON on its standard input; orders follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Errand {
+    /// Command and arguments; none ends at once.
+    pub(crate) command: Vec<String>,
+    /// Variables of the command.
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
 /// What the other roles report, each a line of JSON on the socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,7 +100,7 @@ pub(crate) enum Report {
     },
 }
 
-/// What the manager tells init, each a byte on the socket. Its end means [`Order::Kill`] without a report.
+/// What the manager tells init, each a byte on its standard input. The end of that means [`Order::Kill`] without a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Ask all to end, kill what does not.

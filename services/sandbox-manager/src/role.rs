@@ -1,5 +1,6 @@
 //! The other roles of this program; they print nothing and use safe calls only.
 
+mod contained;
 mod enter;
 mod init;
 mod network;
@@ -15,6 +16,8 @@ use std::process::ExitCode;
 
 /// First argument of the role that makes the namespaces.
 pub(crate) const OUTER: &str = "sandbox-outer";
+/// First argument of the role that is the first process of a container.
+pub(crate) const CONTAINED: &str = "sandbox-contained";
 const INIT: &str = "sandbox-init";
 const ENTER: &str = "sandbox-enter";
 
@@ -27,6 +30,7 @@ pub(crate) fn of(argument: Option<OsString>) -> Option<fn() -> ExitCode> {
         OUTER => Some(outer::run),
         INIT => Some(init::run),
         ENTER => Some(enter::run),
+        CONTAINED => Some(contained::run),
         _ => None,
     }
 }

@@ -53,6 +53,24 @@ pub(crate) struct Ended {
 #[error("{0}")]
 pub(crate) struct RuntimeError(pub(crate) String);
 
+/// Isolation that is required and not there.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("this machine does not offer {} to sandboxes (SANDBOX_REQUIRED_ISOLATION); it offers {}", .missing.join(", "), .offered.join(", "))]
+pub(crate) struct MissingIsolation {
+    missing: Vec<String>,
+    offered: Vec<String>,
+}
+
+/// Tells what holds sandboxes, and checks that it holds all that is required.
+///
+/// # Errors
+/// [`MissingIsolation`] if it does not.
+pub(crate) fn require(required: &[String], offered: &[String]) -> Result<(), MissingIsolation> {
+    tracing::info!(isolation = offered.join(","), "sandboxes are held by these");
+    let missing: Vec<String> = required.iter().filter(|name| !offered.contains(name)).cloned().collect();
+    if missing.is_empty() { Ok(()) } else { Err(MissingIsolation { missing, offered: offered.to_vec() }) }
+}
+
 /// Makes and removes sandboxes.
 pub(crate) trait Runtime: Send + Sync + 'static {
     /// Makes an empty workspace for a sandbox; returns its folder and the user that its files belong to, if that is another one.

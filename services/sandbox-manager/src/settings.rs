@@ -7,10 +7,27 @@ use std::time::Duration;
 use service_kit::variables::{AMOUNT, BIND_ADDRESS, COUNT, PATH, PORT, SECONDS, TEXT};
 use service_kit::{Kind, Settings, Variable};
 
+use crate::containerd::Parent;
 use crate::spec::Limits;
 
-const RUNTIME_KIND: Kind<String> =
-    Kind { expected: "containerd or process", parse: |text| ["containerd", "process"].contains(&text).then(|| text.to_owned()) };
+/// What sandboxes are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RuntimeKind {
+    /// Containers.
+    #[default]
+    Containerd,
+    /// This machine's processes.
+    Process,
+}
+
+const RUNTIME_KIND: Kind<RuntimeKind> = Kind {
+    expected: "containerd or process",
+    parse: |text| match text {
+        "containerd" => Some(RuntimeKind::Containerd),
+        "process" => Some(RuntimeKind::Process),
+        _ => None,
+    },
+};
 const PATHS: Kind<Vec<PathBuf>> = Kind {
     expected: "absolute paths, several separated by colons",
     parse: |text| {
@@ -26,10 +43,12 @@ const NAMES: Kind<Vec<String>> = Kind {
     },
 };
 
+const PARENT_KIND: Kind<Parent> = Kind { expected: "a path like /feature-sandbox or a slice like feature-sandbox.slice", parse: Parent::parse };
+
 /// Port of the gRPC interface.
 pub(crate) const GRPC_PORT: Variable<u16> = Variable::new("GRPC_PORT", &PORT, "port of the gRPC interface").or("50051");
-const RUNTIME: Variable<String> =
-    Variable::new("SANDBOX_RUNTIME", &RUNTIME_KIND, "what sandboxes are made of; only `process` is built").or("containerd");
+const RUNTIME: Variable<RuntimeKind> =
+    Variable::new("SANDBOX_RUNTIME", &RUNTIME_KIND, "what sandboxes are made of").or("containerd");
 const CPU_LIMIT: Variable<f64> = Variable::new("SANDBOX_CPU_LIMIT", &AMOUNT, "CPUs of one sandbox").or("4");
 const MEMORY_LIMIT: Variable<u32> = Variable::new("SANDBOX_MEMORY_LIMIT_MB", &COUNT, "memory of one sandbox, in MiB").or("8192");
 const TIMEOUT: Variable<Duration> = Variable::new("SANDBOX_TIMEOUT_SECONDS", &SECONDS, "longest run of one sandbox").or("600");
@@ -46,6 +65,14 @@ const REQUIRED: Variable<Vec<String>> = Variable::new("SANDBOX_REQUIRED_ISOLATIO
 const FIRST_USER: Variable<u32> =
     Variable::new("SANDBOX_FIRST_UID", &COUNT, "first of the user ids that sandboxes get if this program runs as root").or("61000");
 const SOCKET: Variable<String> = Variable::new("CONTAINERD_SOCKET", &PATH, "socket of containerd").or("/run/containerd/containerd.sock");
+const IMAGE: Variable<String> =
+    Variable::new("SANDBOX_IMAGE", &TEXT, "image that sandboxes of containerd see as their root; needed by that runtime");
+const PARENT: Variable<Parent> = Variable::new(
+    "SANDBOX_CGROUP_PARENT",
+    &PARENT_KIND,
+    "control group that those of containerd's sandboxes are below; a slice if systemd is to make them",
+)
+.or("/feature-sandbox");
 const NODE_NAME: Variable<String> = Variable::new("NODE_NAME", &TEXT, "name of the node");
 
 /// What the service is configured with.
@@ -54,7 +81,7 @@ pub(crate) struct Config {
     /// Address of the gRPC interface.
     pub(crate) address: SocketAddr,
     /// What sandboxes are made of.
-    pub(crate) runtime: String,
+    pub(crate) runtime: RuntimeKind,
     /// Most that a sandbox may use.
     pub(crate) limits: Limits,
     /// Sandboxes at a time.
@@ -67,6 +94,12 @@ pub(crate) struct Config {
     pub(crate) required: Vec<String>,
     /// First user id for sandboxes.
     pub(crate) first_user: u32,
+    /// Socket of containerd.
+    pub(crate) socket: String,
+    /// Image of containerd's sandboxes.
+    pub(crate) image: Option<String>,
+    /// Where the control groups of containerd's sandboxes are.
+    pub(crate) parent: Parent,
 }
 
 /// Reads the variables.
@@ -88,8 +121,10 @@ pub(crate) fn read(settings: &mut Settings) -> Config {
         readable: settings.required(&READABLE),
         required: settings.optional(&REQUIRED).unwrap_or_default(),
         first_user: settings.required(&FIRST_USER),
+        socket: settings.required(&SOCKET),
+        image: settings.optional(&IMAGE),
+        parent: settings.required(&PARENT),
     };
-    settings.required(&SOCKET);
     settings.optional(&NODE_NAME);
     config
 }

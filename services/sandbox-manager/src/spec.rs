@@ -10,6 +10,9 @@ use uuid::Uuid;
 /// Most bytes of command and variables together: the system passes them on in one piece.
 const LARGEST: usize = 32 << 10;
 
+/// Where programs are looked for if neither the request nor the image says so.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What a sandbox may use.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limits {
@@ -81,9 +84,34 @@ impl Spec {
         }
         Ok(Self { id, command: spec.command, environment, limits: own.within(&spec.limits.unwrap_or_default())? })
     }
+
+    /// Returns all variables of the command: its own before those of the `image`, and those before what every command has.
+    pub(crate) fn variables(&self, image: &BTreeMap<String, String>, home: &str, tmp: &str) -> BTreeMap<String, String> {
+        let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let mut all: BTreeMap<_, _> = [("PATH", SEARCH_PATH), ("LANG", "C.UTF-8")].map(pair).into();
+        all.extend(image.clone());
+        all.extend([("HOME", home), ("TMPDIR", tmp)].map(pair));
+        all.extend(self.environment.clone());
+        all
+    }
 }
 
 impl Limits {
+    /// Returns the memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        u64::from(self.memory_mib) << 20
+    }
+
+    /// Returns the size of the workspace, in bytes.
+    pub(crate) fn workspace(&self) -> u64 {
+        u64::from(self.workspace_mib) << 20
+    }
+
+    /// Returns the most seconds of CPU that one process can use within the time.
+    pub(crate) fn cpu_seconds(&self) -> u64 {
+        (self.timeout.as_secs_f64() * self.cpus).ceil().clamp(1.0, 1e9) as u64 + 1
+    }
+
     fn within(&self, asked: &sandbox::Limits) -> Result<Self, SpecError> {
         let count = |name, asked: Option<u32>, own: u32| match asked {
             Some(asked) if asked == 0 || asked > own => Err(SpecError::Limit(name, own.to_string())),
@@ -124,6 +152,16 @@ mod tests {
         let limits = sandbox::Limits { cpus: Some(0.5), memory_mib: Some(512), timeout_seconds: Some(1), ..sandbox::Limits::default() };
         let taken = Spec::check(sandbox::Spec { limits: Some(limits), ..spec() }, &own()).unwrap().limits;
         assert_eq!(taken, Limits { cpus: 0.5, memory_mib: 512, timeout: Duration::from_secs(1), ..own() });
+    }
+
+    #[test]
+    fn a_commands_own_variables_come_first() {
+        let mut spec = Spec::check(spec(), &own()).unwrap();
+        spec.environment = [("A".to_owned(), "own".to_owned())].into();
+        let image = [("A", "image"), ("PATH", "/image"), ("HOME", "/root")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let all = spec.variables(&image.into(), "/home", "/tmp");
+        let shown: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(shown, ["A=own", "HOME=/home", "LANG=C.UTF-8", "PATH=/image", "TMPDIR=/tmp"]);
     }
 
     #[test]

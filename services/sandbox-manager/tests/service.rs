@@ -1,9 +1,13 @@
-//! The sandbox manager as a process: its health, and sandboxes as root and as an ordinary user.
+//! The sandbox manager as a process: its health, and sandboxes as root, as an ordinary user, and of containerd.
 
 #![cfg(test)]
 
 #[path = "service/attacks.rs"]
 mod attacks;
+#[path = "service/containerd.rs"]
+mod containerd;
+#[path = "service/containers.rs"]
+mod containers;
 #[path = "service/health.rs"]
 mod health;
 #[path = "service/runs.rs"]

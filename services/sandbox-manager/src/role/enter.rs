@@ -12,14 +12,13 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::failed;
 use super::outer::map_user;
-use crate::plan::{Mode, Plan};
+use crate::plan::{Mode, OPEN_FILES, Plan};
 
 /// The command can't be run, as shells tell it: not executable, not found.
-const NOT_EXECUTABLE: u8 = 126;
+pub(super) const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 /// User that an ordinary user's sandbox is, in its own eyes.
 const INNER_USER: u32 = 1000;
-const OPEN_FILES: u64 = 4096;
 
 /// Becomes the command.
 pub(super) fn run() -> ExitCode {
@@ -40,8 +39,13 @@ fn become_command() -> Result<(u8, String), (u8, String)> {
     drop_privileges(&plan).map_err(failed("failed to drop privileges")).map_err(refused)?;
     let Some((program, arguments)) = plan.command.split_first() else { return Err(refused("no command".to_owned())) };
     let error = Command::new(program).args(arguments).env_clear().envs(&plan.environment).exec();
+    Ok(refused_start(program, &error))
+}
+
+/// Tells a command that can't be started: exit code and text.
+pub(super) fn refused_start(program: &str, error: &io::Error) -> (u8, String) {
     let code = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-    Ok((code, format!("failed to start {program:?}: {error}")))
+    (code, format!("failed to start {program:?}: {error}"))
 }
 
 fn limit(plan: &Plan) -> nix::Result<()> {

@@ -82,7 +82,7 @@ fn named(names: &[&str]) -> Vec<String> {
 }
 
 /// Takes in whatever ends, until the command has; returns its exit code.
-fn reap_until(child: Pid) -> i32 {
+pub(super) fn reap_until(child: Pid) -> i32 {
     loop {
         match waitpid(Pid::from_raw(-1), None) {
             Ok(WaitStatus::Exited(pid, code)) if pid == child => return code,

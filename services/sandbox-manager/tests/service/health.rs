@@ -79,7 +79,7 @@ fn an_unknown_runtime_is_refused() {
 fn what_is_not_built_or_not_there_is_refused_with_what_is() {
     let folder = tempfile::tempdir().unwrap();
     for (variable, value, words) in [
-        ("SANDBOX_RUNTIME", "containerd", "which this build does not have; \\\"process\\\" is supported"),
+        ("SANDBOX_RUNTIME", "containerd", "SANDBOX_IMAGE is not set"),
         ("SANDBOX_REQUIRED_ISOLATION", "network,teleport", "this machine does not offer teleport to sandboxes"),
         ("SANDBOX_DATA_PATH", "/proc/nowhere", "/proc/nowhere can't be used (SANDBOX_DATA_PATH)"),
     ] {

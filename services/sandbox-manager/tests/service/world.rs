@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::PROGRAM;
+use crate::containerd::{Containerd, IMAGE};
 
 /// An ordinary user, for tests that run as root.
 const USER: &str = "64123";
@@ -30,9 +31,14 @@ pub(crate) enum Who {
     User,
     /// An ordinary user whom the machine gives no namespaces.
     Bare,
+    /// Who runs the tests, with containerd's containers.
+    Containerd,
 }
 
-pub(crate) const ALL: [Who; 3] = [Who::Own, Who::User, Who::Bare];
+/// All ways in which sandboxes are made; containerd, which needs root, last.
+pub(crate) const ALL: [Who; 4] = [Who::Own, Who::User, Who::Bare, Who::Containerd];
+/// Those in which a sandbox is apart from the machine.
+pub(crate) const APART: [Who; 3] = [Who::Own, Who::User, Who::Containerd];
 
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
@@ -40,6 +46,7 @@ pub(crate) fn is_root() -> bool {
 
 pub(crate) struct World {
     pub(crate) service: Service,
+    pub(crate) containerd: Option<Containerd>,
     pub(crate) folder: TempDir,
     pub(crate) who: Who,
     pub(crate) runtime: Runtime,
@@ -70,13 +77,14 @@ impl World {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
-        if who != Who::Own && is_root() {
+        if [Who::User, Who::Bare].contains(&who) && is_root() {
             std::os::unix::fs::chown(&data, Some(USER.parse().unwrap()), Some(USER.parse().unwrap())).unwrap();
         }
         let runtime = Runtime::new().unwrap();
-        let service = serve(folder.path(), who, more);
+        let containerd = (who == Who::Containerd).then(|| Containerd::start(folder.path()));
+        let service = serve(folder.path(), (who, containerd.as_ref()), more);
         let client = connect(&runtime, &service);
-        Self { service, folder, who, runtime, client }
+        Self { service, containerd, folder, who, runtime, client }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -90,7 +98,7 @@ impl World {
     }
 
     pub(crate) fn start_again(&mut self) {
-        self.service = serve(self.folder.path(), self.who, &[]);
+        self.service = serve(self.folder.path(), (self.who, self.containerd.as_ref()), &[]);
         self.client = connect(&self.runtime, &self.service);
     }
 
@@ -142,16 +150,17 @@ impl World {
         service_testing::get(self.service.port("metrics").unwrap(), "/metrics").unwrap().body
     }
 
-    /// Waits until nothing of any sandbox is left: no process with `mark` in its arguments, no folder, no control group.
+    /// Waits until nothing of any sandbox is left: no process with `mark` in its arguments, no folder, nothing in containerd.
     pub(crate) fn wait_for_nothing(&self, mark: &str) {
-        let gone = || (processes_with(mark).is_empty() && self.folders().is_empty()).then_some(());
+        let contained = || self.containerd.as_ref().map(Containerd::left).unwrap_or_default();
+        let gone = || (processes_with(mark).is_empty() && self.folders().is_empty() && contained().is_empty()).then_some(());
         let waited = eventually("nothing of the sandbox is left", gone);
-        assert!(waited.is_ok(), "{:?} {:?} {}", processes_with(mark), self.folders(), self.service.log());
+        assert!(waited.is_ok(), "{:?} {:?} {:?} {}", processes_with(mark), self.folders(), contained(), self.service.log());
     }
 
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.data()).unwrap().flatten().map(|entry| entry.path());
-        entries.filter(|path| path.is_dir()).collect()
+        entries.filter(|path| path.is_dir() && !path.ends_with("program")).collect()
     }
 }
 
@@ -171,8 +180,9 @@ pub(crate) fn processes_with(mark: &str) -> Vec<String> {
     lines.collect()
 }
 
-fn serve(folder: &Path, who: Who, more: &[(&str, &str)]) -> Service {
+fn serve(folder: &Path, (who, containerd): (Who, Option<&Containerd>), more: &[(&str, &str)]) -> Service {
     let data = folder.join("data").display().to_string();
+    let (socket, parent) = containerd.map(|containerd| (containerd.socket(), containerd.parent.clone())).unwrap_or_default();
     let mut variables = vec![
         ("GRPC_PORT", "0"),
         ("SANDBOX_RUNTIME", "process"),
@@ -185,6 +195,10 @@ fn serve(folder: &Path, who: Who, more: &[(&str, &str)]) -> Service {
         ("SANDBOX_MAX_PER_NODE", "2"),
         ("SHUTDOWN_GRACE_SECONDS", "20"),
     ];
+    if containerd.is_some() {
+        variables.extend([("SANDBOX_RUNTIME", "containerd"), ("SANDBOX_IMAGE", IMAGE)]);
+        variables.extend([("CONTAINERD_SOCKET", socket.as_str()), ("SANDBOX_CGROUP_PARENT", parent.as_str())]);
+    }
     variables.extend(more.iter().copied());
     // The build's folder may be closed to other users.
     let program = folder.join("sandbox-manager");
@@ -198,7 +212,7 @@ fn serve(folder: &Path, who: Who, more: &[(&str, &str)]) -> Service {
     let script = without_namespaces(&drop_to_user.join(" "), &program);
     let service = match (who, is_root()) {
         // With something open that was not meant for it.
-        (Who::Own, _) | (Who::User, false) => {
+        (Who::Own | Who::Containerd, _) | (Who::User, false) => {
             Service::start("/bin/sh", &["-c", &format!("exec 9</etc/passwd; exec {program}")], &variables)
         }
         (Who::User, true) => {
