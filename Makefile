@@ -11,7 +11,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/provision/target
 BIN := $(CARGO_TARGET_DIR)/debug
-SERVICES := api-gateway feature-service repository-service feature-worker git-service llm-orchestrator sandbox-manager
 
 .PHONY: help build up down first-feature cluster-up images lab lab-up lab-down test bench lint fmt
 
@@ -42,11 +41,14 @@ lab-down:
 	@if [ -x $(BIN)/lab ]; then $(BIN)/lab down; fi
 
 images: lab-up
+	@tests/packages.sh images
 	@eval "$$($(BIN)/lab env)"; $(BIN)/provision image push --env dev --binaries $(BIN) \
-	  --registry "$$LAB_REGISTRY" --pull-from "$$LAB_REGISTRY_IN_CLUSTER" $(SERVICES)
+	  --registry "$$LAB_REGISTRY" --pull-from "$$LAB_REGISTRY_IN_CLUSTER"
 
 cluster-up: images
-	@eval "$$($(BIN)/lab env)"; export PROVISION_DEV_DATABASE_URL="$$DATABASE_URL"; $(BIN)/provision up --env dev --yes
+	@eval "$$($(BIN)/lab env)"; export PROVISION_DEV_DATABASE_URL="$$DATABASE_URL" \
+	  PROVISION_DEV_S3_ACCESS_KEY="$$LAB_S3_ACCESS_KEY" PROVISION_DEV_S3_SECRET_KEY="$$LAB_S3_SECRET_KEY"; \
+	  $(BIN)/provision up --env dev --yes --set config.OBJECT_STORE_PUBLIC_ENDPOINT="$$LAB_S3"
 
 test:
 	@tests/packages.sh build local lab browser

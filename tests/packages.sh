@@ -3,6 +3,7 @@
 #
 #   tests/packages.sh build local      what the build and `make up` need
 #   tests/packages.sh lab browser      what the cluster of the tests and the tests of the dashboard need
+#   tests/packages.sh images           what `contents` of environments/*.yaml puts into images
 #   tests/packages.sh kafka            what Kafka needs; its own files come from tests/kafka.sh
 set -euo pipefail
 build='gcc g++ libc6-dev make pkg-config libssl-dev zlib1g-dev ca-certificates'
@@ -10,11 +11,12 @@ local='git postgresql postgresql-common procps util-linux curl'
 lab='runc containernetworking-plugins iptables conntrack socat ethtool iproute2 util-linux procps busybox-static docker-registry
   postgresql postgresql-common'
 browser='chromium fonts-dejavu-core'
+images='git openssh-client bash dash coreutils make tar gzip diffutils patch grep sed mawk findutils'
 kafka='openjdk-17-jre-headless maven'
 
 missing=''
 for purpose in "$@"; do
-  case $purpose in build | local | lab | browser | kafka) ;; *) echo "packages.sh: no purpose is called $purpose" >&2; exit 2 ;; esac
+  case $purpose in build | local | lab | browser | images | kafka) ;; *) echo "packages.sh: no purpose is called $purpose" >&2; exit 2 ;; esac
   for package in ${!purpose}; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
   done

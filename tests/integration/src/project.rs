@@ -107,6 +107,7 @@ impl Project {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("PROVISION_STATE", self.path("state"))
             .env("PROVISION_DEV_DATABASE_URL", "postgres://feature:unused@127.0.0.1:1/feature")
+            .envs([("PROVISION_DEV_S3_ACCESS_KEY", "unused"), ("PROVISION_DEV_S3_SECRET_KEY", "unused")])
             .env("PROVISION_ENV", &self.namespace)
             .stdin(Stdio::null());
         command
