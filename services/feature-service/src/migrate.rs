@@ -40,6 +40,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "feature_executions", sql: include_str!("../migrations/0001_feature_executions.sql") },
     Migration { version: 2, name: "steps_and_events", sql: include_str!("../migrations/0002_steps_and_events.sql") },
     Migration { version: 3, name: "order_of_events", sql: include_str!("../migrations/0003_order_of_events.sql") },
+    Migration { version: 4, name: "artifact_removal", sql: include_str!("../migrations/0004_artifact_removal.sql") },
     Migration { version: 100, name: "repositories", sql: include_str!("../migrations/0100_repositories.sql") },
 ];
 

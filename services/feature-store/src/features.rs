@@ -25,7 +25,7 @@ pub struct Feature {
     pub branch: Option<String>,
     /// URL of the repository.
     pub repository_url: String,
-    /// What was left in the object store: by the step `artifacts`, or by `verify` if that failed.
+    /// What was left in the object store and is still there: by the step `artifacts`, or by `verify` if that failed.
     pub artifacts: Vec<StoredArtifact>,
     /// RFC 3339, UTC.
     pub created_at: String,
@@ -73,6 +73,7 @@ macro_rules! feature_columns {
          (extract(epoch FROM f.created_at) * 1000000)::int8 AS created_micros, \
          (SELECT s.output -> 'artifacts' FROM execution_steps s \
           WHERE s.feature_execution_id = f.id AND (s.step_type, s.outcome) IN (('artifacts', 'done'), ('verify', 'failed')) \
+              AND s.artifacts_removed_at IS NULL \
           ORDER BY s.sequence DESC LIMIT 1) AS artifacts"
     };
 }
@@ -129,7 +130,7 @@ impl From<Row> for Feature {
 }
 
 /// Reads `[{"key", "sha256"}]`; what has another form is left out.
-fn artifacts_of(output: &Value) -> Vec<StoredArtifact> {
+pub(crate) fn artifacts_of(output: &Value) -> Vec<StoredArtifact> {
     let artifact = |value: &Value| {
         Some(StoredArtifact { key: value.get("key")?.as_str()?.to_owned(), sha256: value.get("sha256")?.as_str()?.to_owned() })
     };

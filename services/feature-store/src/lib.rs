@@ -7,6 +7,7 @@
 //! The migrations are feature-service's.
 
 mod archive;
+mod artifacts;
 mod create;
 mod error;
 mod events;
@@ -20,13 +21,14 @@ mod steps;
 mod store;
 mod transition;
 
+pub use artifacts::Expired;
 pub use create::{Creation, New};
 pub use error::StoreError;
 pub use events::{CHANNEL, StoredEvent, Trace};
 pub use failure::{Cause, Failure};
 pub use features::{Feature, List, Page, StoredArtifact};
 pub use keys::{Instruction, KeyError, Keys};
-pub use lock::FeatureLock;
+pub use lock::{Chore, ChoreLock, FeatureLock};
 pub use outbox::{Acknowledged, Outbox};
 pub use replay::{Difference, ReplayError, Replayed, StepOutcome, replay};
 pub use steps::{Step, StepRun, StepType, step_id};

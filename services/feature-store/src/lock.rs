@@ -38,6 +38,43 @@ impl FeatureLock {
     }
 }
 
+/// Work that is done now and then, by one process at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// Old features move to the archive.
+    Archive,
+    /// Artifacts whose time is over are removed.
+    Artifacts,
+}
+
+/// The right to do a chore, held by a connection: it ends when this is dropped, and when the process dies.
+#[derive(Debug)]
+pub struct ChoreLock {
+    connection: PgConnection,
+}
+
+impl ChoreLock {
+    /// Takes the right if nobody else has it.
+    ///
+    /// # Errors
+    /// If there is no connection to be had.
+    pub async fn try_acquire(pool: &PgPool, chore: Chore) -> Result<Option<Self>, StoreError> {
+        let key = match chore {
+            Chore::Archive => b"featarch",
+            Chore::Artifacts => b"featarti",
+        };
+        Ok(try_lock(pool, i64::from_be_bytes(*key)).await?.map(|connection| Self { connection }))
+    }
+
+    /// Gives the right back at once.
+    ///
+    /// # Errors
+    /// If the connection broke before; then the right is given back too.
+    pub async fn release(self) -> Result<(), StoreError> {
+        self.connection.close().await.map_err(StoreError::to("give a chore back"))
+    }
+}
+
 /// Returns a new connection that holds the session's advisory lock `key`; none if another one holds it.
 pub(crate) async fn try_lock(pool: &PgPool, key: i64) -> Result<Option<PgConnection>, StoreError> {
     const ACTION: &str = "take a lock";

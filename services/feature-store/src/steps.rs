@@ -145,7 +145,13 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::finish_step`].
-    pub async fn fail_step(&self, feature: Uuid, step_type: StepType, failure: &Failure, left: Option<&Value>) -> Result<StoredEvent, StoreError> {
+    pub async fn fail_step(
+        &self,
+        feature: Uuid,
+        step_type: StepType,
+        failure: &Failure,
+        left: Option<&Value>,
+    ) -> Result<StoredEvent, StoreError> {
         self.end_step(feature, step_type, End::Failed(failure.to_string(), left)).await
     }
 
