@@ -26,6 +26,7 @@ use nix::fcntl::Flock;
 use nix::unistd::geteuid;
 use prost::Message;
 use service_kit::BoxError;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::unbounded_channel;
@@ -123,6 +124,12 @@ impl Containerd {
         }
     }
 
+    /// Returns the name of a sandbox's container: containerd may have other managers' as well, with steps of the same ids.
+    fn name(&self, folder: &Path) -> String {
+        let sandbox = folder.file_name().unwrap_or_default().to_string_lossy();
+        format!("{}-{sandbox}", hex::encode(&Sha256::digest(self.data.as_os_str().as_encoded_bytes())[..6]))
+    }
+
     fn user(&self, slot: usize) -> u32 {
         self.first_user.saturating_add(u32::try_from(slot).unwrap_or(0))
     }
@@ -187,7 +194,7 @@ impl Runtime for Containerd {
     }
 
     async fn start(&self, work: Work<'_>) -> Result<Running, RuntimeError> {
-        let id = work.spec.id.to_string();
+        let id = self.name(work.folder);
         let home = format!("/{WORKSPACE}");
         let errand =
             Errand { command: work.spec.command.clone(), environment: work.spec.variables(&self.image.environment, &home, "/tmp") };
@@ -205,8 +212,7 @@ impl Runtime for Containerd {
     }
 
     async fn remove(&self, folder: &Path) -> Result<(), RuntimeError> {
-        let id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        task::remove(&self.client, &id).await?;
+        task::remove(&self.client, &self.name(folder)).await?;
         let folder = folder.to_owned();
         folder::blocking(move || folder::remove(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
     }

@@ -15,7 +15,7 @@ use super::SNAPSHOTTER;
 use super::api::containerd::services::containers::v1::{Container, CreateContainerRequest, DeleteContainerRequest};
 use super::api::containerd::services::snapshots::v1::{PrepareSnapshotRequest, RemoveSnapshotRequest};
 use super::api::containerd::services::tasks::v1::{
-    CreateTaskRequest, DeleteTaskRequest, KillRequest, MetricsRequest, StartRequest, WaitRequest,
+    CloseIoRequest, CreateTaskRequest, DeleteTaskRequest, KillRequest, MetricsRequest, StartRequest, WaitRequest,
 };
 use super::api::containerd::types::Metric;
 use super::api::io::containerd::cgroups::{v1, v2};
@@ -54,7 +54,9 @@ pub(super) async fn start(
     let request =
         CreateTaskRequest { container_id: id.clone(), rootfs, stdin: pipe("stdin"), stdout: pipe("stdout"), stderr: pipe("stderr") };
     within("make a container", client.tasks().create(request)).await?;
-    within("start a container", client.tasks().start(StartRequest { container_id: id })).await?;
+    within("start a container", client.tasks().start(StartRequest { container_id: id.clone() })).await?;
+    // containerd's own writing end: only ours holds the input open from here on, so that it ends with this program.
+    within("let go of a container's input", client.tasks().close_io(CloseIoRequest { container_id: id, stdin: true })).await?;
     let mut line = serde_json::to_vec(errand).map_err(|error| failed(error.into()))?;
     line.push(b'\n');
     timeout(LAST, streams.stdin.write_all(&line)).await.map_err(std::io::Error::from).and_then(|written| written).map_err(failed)?;

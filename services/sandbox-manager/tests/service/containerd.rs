@@ -53,8 +53,9 @@ impl Containerd {
         let program = lab::tools().unwrap().program("containerd").unwrap();
         let first = Command::new("unshare")
             .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"])
-            .arg(program)
-            .args(["--config", &place("config.toml")])
+            // The shims' and runc's own files are in /run: none of this machine's.
+            .args(["sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$0\" --config \"$1\""])
+            .args([program.display().to_string(), place("config.toml")])
             .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()))
             .stdin(Stdio::null())
             .stderr(log)

@@ -82,9 +82,9 @@ fn an_image_that_is_not_there_is_pulled() {
     let more = [("CONTAINERD_SOCKET", other.socket()), ("SANDBOX_IMAGE", name), ("SANDBOX_CGROUP_PARENT", other.parent.clone())];
     let more: Vec<(&str, &str)> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let pulling = World::start(Who::Containerd, &more);
-    let told = pulling.sh(1, "echo pulled; echo $PATH");
+    let told = pulling.run(spec(1, &["sh", "-c", "echo pulled; echo $PATH"]), Vec::new());
     // The image says where its programs are.
-    assert_eq!(told.out(), "pulled\n/bin\n", "{}", told.err());
+    assert_eq!(told.map(|told| told.out()).ok().as_deref(), Some("pulled\n/bin\n"), "{}", pulling.service.log());
 }
 
 #[test]

@@ -166,6 +166,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() { fs::write("/tmp/sm-last.log", self.service.log()).unwrap(); }
         // In order: what it made among the control groups goes as well.
         drop(self.service.end_in_order());
     }
