@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use feature_api::{Schemes, UrlRules};
 use feature_store::Keys;
+use service_bus::{Topic, dead_letter_topic, event_topic};
 use service_kit::variables::{
-    DATABASE_POOL_SIZE, DATABASE_URL, EVENT_BUS_BROKERS, EVENT_BUS_PARTITION_COUNT, EVENT_BUS_TOPIC_PREFIX, SECONDS, SECRET, TEXT, UPSTREAM,
+    DATABASE_POOL_SIZE, DATABASE_URL, DAYS, EVENT_BUS_BROKERS, EVENT_BUS_PARTITION_COUNT, EVENT_BUS_REPLICATION, EVENT_BUS_TOPIC_PREFIX,
+    SECONDS, SECRET, TEXT, UPSTREAM,
 };
 use service_kit::{DatabaseUrl, Kind, Secret, Settings, Upstream, Variable};
 
+use crate::archive::Age;
 use crate::migrate::Limits;
 
 const SCHEMES: Kind<Schemes> = Kind { expected: "schemes like https,ssh", parse: |text| text.parse().ok() };
@@ -30,6 +33,11 @@ const ALLOW_LOOPBACK: Variable<bool> =
     Variable::new("ALLOW_LOOPBACK_URLS", &SWITCH, "whether repository URLs may name this machine, then by http and git too").or("false");
 const HEARTBEAT: Variable<Duration> =
     Variable::new("WATCH_HEARTBEAT_SECONDS", &SECONDS, "how often those who watch are sent a sign of life").or("15");
+const ARCHIVE_AFTER: Variable<Duration> =
+    Variable::new("ARCHIVE_AFTER_DAYS", &DAYS, "how long a feature that has ended stays among the others before it moves to the archive")
+        .or("90");
+const ARCHIVE_EVERY: Variable<Duration> =
+    Variable::new("ARCHIVE_INTERVAL_SECONDS", &SECONDS, "how often features are looked for that are to move to the archive").or("3600");
 const STORE_ENDPOINT: Variable<Upstream> = Variable::new("OBJECT_STORE_ENDPOINT", &UPSTREAM, "the object store, if it is not AWS's own");
 const STORE_PUBLIC_ENDPOINT: Variable<Upstream> =
     Variable::new("OBJECT_STORE_PUBLIC_ENDPOINT", &UPSTREAM, "where clients reach the object store, if not at `OBJECT_STORE_ENDPOINT`");
@@ -49,7 +57,23 @@ pub(crate) struct Config {
     pub(crate) topic_prefix: String,
     pub(crate) urls: UrlRules,
     pub(crate) heartbeat: Duration,
+    pub(crate) archive: Age,
     pub(crate) store: Option<ObjectStore>,
+    /// Of the event topic, where it is to be made.
+    pub(crate) partitions: u32,
+    pub(crate) replication: Option<u32>,
+}
+
+impl Config {
+    /// Returns the topics that must be there.
+    pub(crate) fn topics(&self) -> [Topic; 2] {
+        let (prefix, replication) = (&self.topic_prefix, self.replication);
+        [
+            Topic { name: event_topic(prefix), partitions: self.partitions, replication },
+            // Few records, and their order is nobody's.
+            Topic { name: dead_letter_topic(prefix), partitions: 1, replication },
+        ]
+    }
 }
 
 /// Where artifacts are, and who signs their URLs.
@@ -62,7 +86,7 @@ pub(crate) struct ObjectStore {
 }
 
 pub(crate) fn read(settings: &mut Settings) -> Config {
-    let config = Config {
+    Config {
         database: settings.required(&DATABASE_URL),
         pool_size: settings.required(&DATABASE_POOL_SIZE),
         limits: Limits { connect: settings.required(&CONNECT_TIMEOUT), lock: settings.required(&LOCK_TIMEOUT) },
@@ -71,11 +95,11 @@ pub(crate) fn read(settings: &mut Settings) -> Config {
         topic_prefix: settings.required(&EVENT_BUS_TOPIC_PREFIX),
         urls: UrlRules { schemes: settings.required(&ALLOWED_SCHEMES), loopback: settings.required(&ALLOW_LOOPBACK) },
         heartbeat: settings.required(&HEARTBEAT).max(Duration::from_secs(1)),
+        archive: Age { after: settings.required(&ARCHIVE_AFTER), every: settings.required(&ARCHIVE_EVERY) },
         store: read_store(settings),
-    };
-    // Read for its mistakes: it is the same variable for all, and here nobody counts partitions.
-    settings.required(&EVENT_BUS_PARTITION_COUNT);
-    config
+        partitions: settings.required(&EVENT_BUS_PARTITION_COUNT),
+        replication: settings.optional(&EVENT_BUS_REPLICATION),
+    }
 }
 
 fn read_store(settings: &mut Settings) -> Option<ObjectStore> {

@@ -1,6 +1,7 @@
 //! feature-service: takes features, keeps their states and brings their events to the event bus; ready when its database answers with the
 //! tables it needs.
 
+mod archive;
 mod artifacts;
 mod config;
 mod failure;
@@ -11,6 +12,7 @@ mod news;
 mod publish;
 mod request;
 mod service;
+mod topics;
 mod watch;
 
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ struct TokenError {
 }
 
 async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
+    let topics = config.topics();
     let database = Database::new(config.database, config.pool_size, NAME);
     let store = Store::new(database.pool().clone(), keys(&config.tokens)?);
     let news = News::new(store.clone());
@@ -50,13 +53,14 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
         intake_task,
         Task::new("news", news.clone().listen(lifecycle.clone())),
         Task::new("stuck features", figures::count_stuck(store.clone(), lifecycle.clone())),
+        Task::new("archive", archive::keep(store.clone(), config.archive, lifecycle.clone())),
     ];
     match config.brokers {
         Some(brokers) => {
-            let bus = KafkaBus {
-                publisher: service_bus::Publisher::new(BusSettings::new(brokers, NAME)),
-                topic: service_bus::event_topic(&config.topic_prefix),
-            };
+            let settings = BusSettings::new(brokers, NAME);
+            let topic = service_bus::event_topic(&config.topic_prefix);
+            let bus = KafkaBus { publisher: service_bus::Publisher::new(settings.clone()), topic };
+            tasks.push(Task::new("topics", topics::keep(settings, topics, lifecycle.clone())));
             let publisher = Publisher { store: store.clone(), bus, wake: news.wake() };
             tasks.push(Task::new("publisher", publisher.run(lifecycle.clone())));
         }
@@ -65,7 +69,7 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
     let watch = Watch { store: store.clone(), news, lifecycle, heartbeat: config.heartbeat };
     let routes = service::routes(Service { store, intake, signer: Signer::new(config.store), urls: config.urls, watch });
     let checks = vec![database.check(), schema_check(database.pool().clone())];
-    Ok(App { routes, checks, tasks })
+    Ok(App { routes, checks, tasks, ..App::default() })
 }
 
 fn keys((encryption, lookup): &(Option<Secret<String>>, Option<Secret<String>>)) -> Result<Keys, TokenError> {

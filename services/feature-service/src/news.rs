@@ -1,6 +1,6 @@
 //! News of events: one connection listens, for the publisher and for all who watch.
 //!
-//! A notification says only that there is something new; what it is is read from the database, and looked for every second too, since
+//! A notification says only that there is something new; what it is is read from the database, and looked for now and then too, since
 //! notifications that nobody listened to are gone.
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,8 +12,10 @@ use service_kit::{BoxError, Lifecycle};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{Mutex, broadcast, watch};
 
-/// How often to look when nothing is told.
+/// How often to look while nobody listens.
 const POLL: Duration = Duration::from_secs(1);
+/// How often to look while somebody listens and nothing is told: a connection may be dead without a word.
+const QUIET: Duration = Duration::from_secs(5);
 /// Events that a watcher may be behind before its stream ends.
 const BUFFER: usize = 4096;
 /// How far back a transaction's events may be that ended later than younger ones.
@@ -129,7 +131,7 @@ impl News {
         }
         loop {
             self.tell().await;
-            match tokio::time::timeout(POLL, listener.try_recv()).await {
+            match tokio::time::timeout(QUIET, listener.try_recv()).await {
                 // Many may have come meanwhile; they all say the same.
                 Ok(Ok(Some(_))) => while let Ok(Ok(Some(_))) = tokio::time::timeout(Duration::ZERO, listener.try_recv()).await {},
                 // Cut off and connected again, or nothing heard: looked for in any case.

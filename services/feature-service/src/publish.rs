@@ -19,8 +19,10 @@ pub(crate) use bus::{Bus, KafkaBus};
 
 /// Events of one batch.
 const BATCH: u32 = 2000;
-/// How often to look when nothing is told, to try to lead, and to try again after a failure.
+/// How often to try to lead, and to try again after a failure.
 const POLL: Duration = Duration::from_secs(1);
+/// How often to look when nothing is told.
+const QUIET: Duration = Duration::from_secs(5);
 /// How often to ask the bus whether it still has its log.
 const LOG_CHECK: Duration = Duration::from_secs(5);
 
@@ -87,7 +89,7 @@ impl<B: Bus> Lead<'_, B> {
         let events = self.outbox.unpublished(BATCH).await?;
         if events.is_empty() {
             // Whether woken or not, looking is right; if nobody can wake any more the service stops.
-            drop(timeout(POLL, wake.changed()).await);
+            drop(timeout(QUIET, wake.changed()).await);
             return Ok(());
         }
         let acknowledged = self.publish(&events).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use feature_store::{KeyError, Keys};
 use service_bus::BusSettings;
 use service_kit::variables::{
-    COUNT, DATABASE_POOL_SIZE, DATABASE_URL, EVENT_BUS_BROKERS, EVENT_BUS_CONSUMER_GROUP, EVENT_BUS_TOPIC_PREFIX, GIT_CLONE_TIMEOUT,
+    COUNT, DATABASE_POOL_SIZE, DATABASE_URL, DAYS, EVENT_BUS_BROKERS, EVENT_BUS_CONSUMER_GROUP, EVENT_BUS_TOPIC_PREFIX, GIT_CLONE_TIMEOUT,
     GIT_OPERATION_TIMEOUT, GIT_SERVICE_URL, LLM_ORCHESTRATOR_URL, REPOSITORY_SERVICE_URL, SANDBOX_MANAGER_URL, SECONDS, SECRET,
     SHUTDOWN_GRACE, SHUTDOWN_LAME_DUCK, TEXT, UPSTREAM,
 };
@@ -16,10 +16,6 @@ use crate::upstreams::{Addresses, StoreAddress};
 
 const KEY: Kind<Secret<String>> =
     Kind { expected: "32 bytes in base64", parse: |text| Keys::check_token(text).ok().map(|()| Secret::new(text.to_owned())) };
-const DAYS: Kind<Duration> = Kind {
-    expected: "a number of days from 1 to 36500",
-    parse: |text| text.parse().ok().filter(|days| (1..=36_500).contains(days)).map(|days: u64| Duration::from_secs(days * 86_400)),
-};
 
 const WORKER_ID: Variable<String> =
     Variable::new("WORKER_ID", &TEXT, "name of this worker among the others, the pod's name").or("feature-worker");
@@ -31,6 +27,8 @@ const LLM_TIMEOUT: Variable<Duration> =
     Variable::new("WORKER_LLM_TIMEOUT_SECONDS", &SECONDS, "longest time for one call of the LLM orchestrator").or("600");
 const SANDBOX_TIMEOUT: Variable<Duration> = Variable::new("SANDBOX_TIMEOUT_SECONDS", &SECONDS, "longest run of a sandbox").or("600");
 const ARTIFACT_DAYS: Variable<Duration> = Variable::new("ARTIFACT_RETENTION_DAYS", &DAYS, "how long artifacts are kept").or("90");
+const ARTIFACT_SWEEP: Variable<Duration> =
+    Variable::new("ARTIFACT_SWEEP_SECONDS", &SECONDS, "how often artifacts are looked for whose time is over").or("3600");
 const ENCRYPTION_KEY: Variable<Secret<String>> =
     Variable::new("DEK_ACTIVE_ENCRYPTION_TOKEN", &KEY, "key that instructions are encrypted with").secret();
 const LOOKUP_KEY: Variable<Secret<String>> = Variable::new("DEK_LOOKUP_TOKEN", &KEY, "key that instructions are looked up by").secret();
@@ -57,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) addresses: Addresses,
     pub(crate) options: Options,
     pub(crate) sweep_idle: Duration,
+    pub(crate) artifact_sweep: Duration,
     /// From the moment in which nothing new is begun until what runs is dropped.
     pub(crate) patience: Duration,
 }
@@ -99,6 +98,7 @@ pub(crate) fn read(settings: &mut Settings) -> Config {
             artifacts_kept: settings.required(&ARTIFACT_DAYS),
         },
         sweep_idle: settings.required(&SWEEP_IDLE),
+        artifact_sweep: settings.required(&ARTIFACT_SWEEP),
         patience: (grace - lame_duck).saturating_sub(END_MARGIN),
     }
 }

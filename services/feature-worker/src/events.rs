@@ -116,7 +116,26 @@ fn wanted(event: &Event) -> Result<Option<(Uuid, State)>, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_record_asks_for_the_work_of_a_feature_that_goes_on_or_for_nothing(
+            payload in any::<Vec<u8>>(),
+            (id, kind, state) in ("[0-9a-f-]{0,36}", "(feature|step)\\.[a-z_]{0,14}", prop_oneof!["[A-Z]{0,10}", Just("PENDING".to_owned()), Just("COMPLETED".to_owned())]),
+            uuid in any::<bool>(),
+        ) {
+            let id = if uuid { Uuid::from_u128(9).to_string() } else { id };
+            let near = format!(r#"{{"feature_execution_id": "{id}", "event_type": "{kind}", "state": "{state}"}}"#);
+            for payload in [payload, near.into_bytes()] {
+                if let Ok(Some((_, state))) = read(&payload).and_then(|event| wanted(&event)) {
+                    prop_assert!(!is_final(state) && state != State::Unspecified);
+                }
+            }
+        }
+    }
 
     #[test]
     fn only_events_of_a_state_that_goes_on_ask_for_work() {

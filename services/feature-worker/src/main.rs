@@ -7,6 +7,7 @@ mod counts;
 mod dead_letters;
 mod drive;
 mod events;
+mod expiry;
 mod journal;
 mod replay;
 mod steps;
@@ -25,6 +26,7 @@ use config::{Config, read};
 use dead_letters::DeadLetterTopic;
 use drive::{Driver, Stop};
 use events::Events;
+use expiry::Expiry;
 use upstreams::Services;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
@@ -44,6 +46,8 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
     let stop = end_with(&lifecycle, config.patience);
     let services = Services::new(config.addresses.clone())?;
     let (bus, idle) = (config.bus(), config.sweep_idle);
+    let expiry =
+        Expiry { store: store.clone(), objects: services.objects(), kept_for: config.options.artifacts_kept, every: config.artifact_sweep };
     let driver = Arc::new(Driver::new(store.clone(), services, config.options, stop.clone()));
     let dead_letters = DeadLetterTopic { publisher: Publisher::new(bus.clone()), topic: dead_letter_topic(&config.topic_prefix) };
     let events = Events::new(Arc::clone(&driver), Arc::new(dead_letters), config.options.tries);
@@ -56,7 +60,8 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
         sweep::sweep(driver, store, idle).await;
         Ok(())
     };
-    Ok(App { checks, tasks: vec![Task::new("consumer", consumer), Task::new("sweep", sweep)], ..App::default() })
+    let tasks = vec![Task::new("consumer", consumer), Task::new("sweep", sweep), Task::new("artifact sweep", expiry.run(lifecycle))];
+    Ok(App { checks, tasks, ..App::default() })
 }
 
 /// Lets nothing begin once the process is to stop, and drops what still runs when the patience is over.

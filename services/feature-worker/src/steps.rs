@@ -11,7 +11,7 @@ use feature_store::{Cause, Failure, Feature, Instruction, StepRun};
 
 use crate::upstreams::{UpstreamError, Upstreams};
 
-pub(crate) use artifacts::{Made, artifacts};
+pub(crate) use artifacts::{Made, artifact_keys, artifacts};
 pub(crate) use outputs::{Artifacts, Look, Patch, Plan, Push, Verify};
 pub(crate) use verify::{Tree, verify};
 

@@ -17,7 +17,7 @@ use feature_api::sandbox::Spec;
 use service_kit::rpc::{Code, RpcError};
 use thiserror::Error;
 
-pub(crate) use objects::StoreAddress;
+pub(crate) use objects::{Objects, StoreAddress};
 pub(crate) use services::{Addresses, Services};
 
 /// Why an upstream did not do what was asked; the words are for people and hold no secret.

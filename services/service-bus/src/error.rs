@@ -45,6 +45,17 @@ pub enum BusError {
         #[source]
         source: Box<KafkaError>,
     },
+    /// A topic is missing and can't be made.
+    #[error("failed to see to it that topic `{topic}` is there, with {partitions} partitions")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// Partitions that it was to have.
+        partitions: u32,
+        /// What the brokers or librdkafka say.
+        #[source]
+        source: Box<KafkaError>,
+    },
     /// A thread of the client ended without a result.
     #[error("the event bus's {0} ended unexpectedly")]
     Ended(&'static str),

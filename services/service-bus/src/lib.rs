@@ -8,9 +8,11 @@ mod context;
 mod error;
 mod publisher;
 mod settings;
+mod topics;
 mod watermarks;
 
 pub use consumer::{ConsumerOptions, Received, Verdict, consume};
 pub use error::BusError;
 pub use publisher::{Placed, Publisher, Record};
 pub use settings::{BusSettings, dead_letter_topic, event_topic};
+pub use topics::{Ensured, Topic, ensure_topic};

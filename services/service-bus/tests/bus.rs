@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use service_bus::{BusError, BusSettings, ConsumerOptions, Placed, Publisher, Received, Record, Verdict, consume};
+use service_bus::{
+    BusError, BusSettings, ConsumerOptions, Ensured, Placed, Publisher, Received, Record, Topic, Verdict, consume, ensure_topic,
+};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -239,4 +241,18 @@ async fn what_is_for_later_or_panics_is_given_again_before_the_next_of_its_key()
     let expected = |records: &[(&str, u32)]| records.iter().map(|(text, attempt)| ((*text).to_owned(), *attempt)).collect::<Vec<_>>();
     assert_eq!(of("key-0"), expected(&[("key-0 0", 0), ("key-0 1", 0), ("key-0 1", 1), ("key-0 1", 2), ("key-0 2", 0)]));
     assert_eq!(of("key-1"), expected(&[("key-1 0", 0), ("key-1 0", 1), ("key-1 1", 0), ("key-1 2", 0)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_there_is_left_as_it_is_and_one_that_can_not_be_made_is_told() {
+    let (_cluster, settings) = cluster();
+    let topic = |name: &str, partitions| Topic { name: name.to_owned(), partitions, replication: None };
+    assert_eq!(ensure_topic(&settings, &topic(TOPIC, 64)).await.unwrap(), Ensured::There(8));
+    // The in-process cluster makes topics by other ways only, and does not say so.
+    let refused = ensure_topic(&settings, &topic("other", 4)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "failed to see to it that topic `other` is there, with 4 partitions");
+    let BusError::Topic { source, .. } = refused else { panic!("{refused:?}") };
+    assert!(source.to_string().starts_with("Admin operation error"), "{source}");
+    let nobody = BusSettings { limit: Duration::from_millis(500), ..BusSettings::new(vec!["127.0.0.1:1".to_owned()], "test") };
+    assert!(matches!(ensure_topic(&nobody, &topic(TOPIC, 8)).await, Err(BusError::Topic { .. })));
 }

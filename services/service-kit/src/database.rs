@@ -10,6 +10,8 @@ use crate::health::Check;
 
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection stays open that nobody needs: each is a process of the server.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the readiness check waits for an answer: below a check's own limit, so that its words are the ones shown.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(700);
 
@@ -56,7 +58,7 @@ pub struct Database {
 impl Database {
     /// Makes a pool without connecting: a service starts, and says that it is not ready, while its database is down.
     pub fn new(url: DatabaseUrl, pool_size: u32, application: &str) -> Self {
-        let options = PgPoolOptions::new().max_connections(pool_size).acquire_timeout(ACQUIRE_TIMEOUT);
+        let options = PgPoolOptions::new().max_connections(pool_size).acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE_TIMEOUT);
         let pool = options.connect_lazy_with(url.connect_options(application));
         Self { url, pool }
     }

@@ -21,6 +21,11 @@ pub const SECONDS: Kind<Duration> = Kind {
     expected: "a number of seconds from 0 to 86400",
     parse: |text| text.parse().ok().filter(|seconds| *seconds <= 86_400).map(Duration::from_secs),
 };
+/// A number of whole days that is not zero.
+pub const DAYS: Kind<Duration> = Kind {
+    expected: "a number of days from 1 to 36500",
+    parse: |text| text.parse().ok().filter(|days| (1..=36_500).contains(days)).map(|days: u64| Duration::from_secs(days * 86_400)),
+};
 /// A whole number that is not zero.
 pub const COUNT: Kind<u32> =
     Kind { expected: "a whole number from 1 to 4294967295", parse: |text| text.parse().ok().filter(|count| *count > 0) };
@@ -90,6 +95,12 @@ pub const EVENT_BUS_CONSUMER_GROUP: Variable<String> =
 /// Partitions of the event topic.
 pub const EVENT_BUS_PARTITION_COUNT: Variable<u32> =
     Variable::new("EVENT_BUS_PARTITION_COUNT", &COUNT, "partitions of the event topic").or("64");
+/// Copies of each partition.
+pub const EVENT_BUS_REPLICATION: Variable<u32> = Variable::new(
+    "EVENT_BUS_REPLICATION",
+    &COUNT,
+    "copies of each partition, where a topic is made because it is missing; the brokers' own number if not set",
+);
 
 /// Folder of working copies.
 pub const GIT_WORKSPACE_BASE_PATH: Variable<String> =

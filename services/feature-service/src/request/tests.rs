@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use service_kit::rpc::Code;
 
 use super::*;
@@ -12,6 +13,34 @@ fn words<T: std::fmt::Debug>(result: Result<T, RpcError>) -> String {
     let error = result.unwrap_err();
     assert_eq!(error.code, Code::InvalidArgument);
     error.message
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_asked_for_is_read_or_refused(text in "\\PC{0,50}", near in "-?[0-9]{0,25}_?[0-9a-f-]{0,40}", after in any::<Option<i32>>()) {
+        for text in [text, near] {
+            let asked = WatchRequest { id: Some(text.clone()), after };
+            if let Ok(Watched::One(feature, after)) = watch(&asked, Some(&text)) {
+                prop_assert!(feature.to_string().eq_ignore_ascii_case(&text) && after >= -1);
+            }
+            let all = watch(&WatchRequest::default(), Some(&text));
+            prop_assert_eq!(all.is_ok(), text.parse::<i64>().is_ok_and(|last| last >= 0));
+            let request = ListRequest { states: vec![after.unwrap_or_default()], limit: after.map(i32::unsigned_abs), after: Some(text.clone()) };
+            if let Ok(list) = list(&request) {
+                prop_assert!((1..=LARGEST_PAGE).contains(&list.limit) && list.after.is_some_and(|(micros, _)| micros >= 0));
+            }
+            let request = CreateRequest { repository_url: text.clone(), instruction: text.clone(), idempotency_key: Some(text) };
+            if let Ok(new) = new(request, &rules()) {
+                prop_assert!(new.idempotency_key.is_some_and(|key| !key.chars().any(char::is_control)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_goes_on_where_the_one_before_ended(micros in 0..i64::MAX, id in any::<u128>()) {
+        let place = (micros, Uuid::from_u128(id));
+        prop_assert_eq!(place_of(&next(place)), Some(place));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use service_testing::{config_table_is_current, eventually};
 use uuid::Uuid;
 
-use crate::world::{PROGRAM, Platform, REPOSITORY, TOKENS, complete};
+use crate::world::{PROGRAM, Platform, REPOSITORY, Running, TOKENS, complete};
 
 const STORE: [(&str, &str); 4] = [
     ("OBJECT_STORE_ENDPOINT", "http://127.0.0.1:9000"),
@@ -174,4 +174,32 @@ async fn while_the_database_is_away_calls_say_so_and_go_on_afterwards() {
 #[test]
 fn its_page_has_its_configuration() {
     config_table_is_current(PROGRAM, "docs/services/feature-service.md").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn features_that_ended_long_ago_are_archived_and_still_found() {
+    let platform = Platform::start();
+    let store = platform.store().await;
+    let settings = [("ARCHIVE_AFTER_DAYS", "30"), ("ARCHIVE_INTERVAL_SECONDS", "1")];
+    let services = [platform.service(&settings), platform.service(&settings)];
+    let (old, recent, running) = (services[0].create().await, services[0].create().await, services[0].create().await);
+    for ended in [old, recent] {
+        complete(&store, ended).await;
+    }
+    platform
+        .postgres
+        .query(&format!("UPDATE feature_executions SET completed_at = now() - interval '31 days' WHERE id = '{old}'"))
+        .unwrap();
+    let archived = || platform.postgres.query("SELECT id FROM feature_executions_archive").unwrap();
+    eventually("the old one is archived", || (archived() == old.to_string()).then_some(())).unwrap();
+    for (id, state) in [(old, "COMPLETED"), (recent, "COMPLETED"), (running, "PENDING")] {
+        assert_eq!(services[0].call("Get", &json!({"id": id})).await.1["state"], state);
+    }
+    let count = |service: &Running| {
+        let line = service.metrics().lines().find_map(|line| line.strip_prefix("features_archived_total ").map(str::to_owned));
+        line.unwrap().parse::<u32>().unwrap()
+    };
+    eventually("it is counted once", || (services.iter().map(count).sum::<u32>() == 1).then_some(())).unwrap();
+    let told: usize = services.iter().map(|service| service.process.events("features that ended long ago are in the archive").len()).sum();
+    assert_eq!(told, 1);
 }

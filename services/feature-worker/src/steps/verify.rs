@@ -37,13 +37,7 @@ pub(crate) async fn verify(
         let left = stored.inspect_err(|error| tracing::warn!(reason = error.failure.to_string(), "the log of a verification is lost")).ok();
         return Err(StepError { left, ..StepError::lasting(Cause::Verification { exit_code }, &detail(&ran)) });
     }
-    Ok(Verify {
-        command: plan.verify.clone(),
-        duration_ms: ran.duration_ms,
-        truncated: ran.truncated,
-        isolation: ran.isolation,
-        log,
-    })
+    Ok(Verify { command: plan.verify.clone(), duration_ms: ran.duration_ms, truncated: ran.truncated, isolation: ran.isolation, log })
 }
 
 fn detail(ran: &Ran) -> String {

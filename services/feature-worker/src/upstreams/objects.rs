@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -24,6 +25,8 @@ pub(crate) struct StoreAddress {
     pub(crate) secret_key: Secret<String>,
 }
 
+/// The bucket of the artifacts; clones share connections.
+#[derive(Clone)]
 pub(crate) struct Objects {
     client: Client,
     bucket: String,
@@ -48,12 +51,20 @@ impl Objects {
         let request = self.client.put_object().bucket(&self.bucket).key(&object.key).content_type(object.content_type);
         let request = request.metadata("expires_at", object.expires_at.to_string()).metadata("sha256", object.sha256);
         let sent = request.body(ByteStream::from(object.body)).send().await;
-        sent.map(drop).map_err(|error| {
-            // The store's words may repeat what was sent, credentials included: its code is enough.
-            let code = error.code().unwrap_or_else(|| what(&error)).to_owned();
-            let message = format!("failed to write object {} to bucket {}: {code}", object.key, self.bucket);
-            UpstreamError { message, transient: is_transient(&error), retry_after: None }
-        })
+        sent.map(drop).map_err(|error| self.failed("write", &object.key, &error))
+    }
+
+    /// Removes an object; one that is not there is removed already.
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), UpstreamError> {
+        let removed = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+        removed.map(drop).map_err(|error| self.failed("remove", key, &error))
+    }
+
+    fn failed<E: ProvideErrorMetadata>(&self, action: &str, key: &str, error: &SdkError<E, HttpResponse>) -> UpstreamError {
+        // The store's words may repeat what was sent, credentials included: its code is enough.
+        let code = error.code().unwrap_or_else(|| what(error)).to_owned();
+        let message = format!("failed to {action} object {key} of bucket {}: {code}", self.bucket);
+        UpstreamError { message, transient: is_transient(error), retry_after: None }
     }
 }
 
@@ -66,7 +77,7 @@ fn what<E, R>(error: &SdkError<E, R>) -> &'static str {
     }
 }
 
-fn is_transient<E>(error: &SdkError<E, aws_sdk_s3::config::http::HttpResponse>) -> bool {
+fn is_transient<E>(error: &SdkError<E, HttpResponse>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,
         SdkError::ServiceError(answer) => {

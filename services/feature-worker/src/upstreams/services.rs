@@ -52,6 +52,11 @@ impl Services {
             objects: Objects::new(&addresses.objects),
         })
     }
+
+    /// Returns the bucket of the artifacts.
+    pub(crate) fn objects(&self) -> Objects {
+        self.objects.clone()
+    }
 }
 
 impl Upstreams for Services {

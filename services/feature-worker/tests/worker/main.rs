@@ -3,6 +3,7 @@
 
 mod bus;
 mod doubles;
+mod keep;
 mod platform;
 
 use std::time::Duration;

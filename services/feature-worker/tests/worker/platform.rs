@@ -40,6 +40,11 @@ impl Platform {
         Self { postgres, store, bus, doubles, addresses, _publishing: publishing }
     }
 
+    /// Runs a query as another program would.
+    pub(crate) fn query(&self, sql: &str) -> String {
+        self.postgres.query(sql).unwrap()
+    }
+
     /// Starts a worker, or its command with `arguments`.
     pub(crate) fn worker(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Service {
         let url = self.postgres.url();

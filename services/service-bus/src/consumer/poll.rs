@@ -20,8 +20,10 @@ use super::{ConsumerOptions, Received};
 use crate::context::Words;
 use crate::{BusError, BusSettings};
 
-/// Longest time in which nothing is asked: how late offsets are stored and an end is noticed.
+/// Longest time in which nothing is asked while records are at work: how late offsets are stored.
 const TICK: Duration = Duration::from_millis(100);
+/// The same while there is nothing to do but wait for records: how late an end is noticed.
+const IDLE_TICK: Duration = Duration::from_millis(500);
 /// The same while nothing is fetched: how late it is noticed that there is room again.
 const HELD_TICK: Duration = Duration::from_millis(10);
 /// Wait before a client that failed for good is replaced.
@@ -122,7 +124,12 @@ impl Poller {
         let lag = Lag::start(handle, &self.consumer, &self.tracker, &self.options.topic, self.settings.limit);
         let (mut held, mut outside, mut patience) = (None, Instant::now(), OUTSIDE);
         while !ended.load(Ordering::Relaxed) {
-            match self.consumer.poll(if held.is_some() { HELD_TICK } else { TICK }) {
+            let tick = match held {
+                Some(_) => HELD_TICK,
+                None if self.tracker.open() > 0 => TICK,
+                None => IDLE_TICK,
+            };
+            match self.consumer.poll(tick) {
                 Some(Ok(message)) => self.put(handle, &message),
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     tracing::error!(error = error.to_string(), "the event bus's consumer failed for good; it is replaced");
