@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use service_kit::variables::{AMOUNT, COUNT, FEATURE_SERVICE_URL, REPOSITORY_SERVICE_URL, TEXT, UPSTREAM};
-use service_kit::{Kind, Settings, Upstream, Variable};
+use service_kit::{Connections, Kind, Settings, Upstream, Variable};
 use url::Url;
 
 use crate::dashboard::Peer;
@@ -48,6 +48,14 @@ const RATE_LIMIT_BURST: Variable<u32> = Variable::new("RATE_LIMIT_BURST", &COUNT
 const BODY_LIMIT_BYTES: Variable<usize> = Variable::new("BODY_LIMIT_BYTES", &BYTES, "most bytes of a request's body").or("52428800");
 const REQUEST_TIMEOUT_SECONDS: Variable<Duration> =
     Variable::new("REQUEST_TIMEOUT_SECONDS", &LIMIT, "longest time for a request; streams of events are free of it").or("30");
+const CONNECTION_LIMIT: Variable<u32> =
+    Variable::new("CONNECTION_LIMIT", &COUNT, "most connections of clients at a time; one more is answered with 503 and closed").or("2000");
+const HEAD_TIMEOUT_SECONDS: Variable<Duration> = Variable::new(
+    "HEAD_TIMEOUT_SECONDS",
+    &LIMIT,
+    "longest time until the head of a connection's next request is there; more than a proxy in front keeps idle connections",
+)
+.or("65");
 const TRUSTED_PROXY_HOPS: Variable<usize> = Variable::new(
     "TRUSTED_PROXY_HOPS",
     &HOPS,
@@ -92,6 +100,7 @@ pub(crate) struct Config {
     pub(crate) rate: Rate,
     pub(crate) body_limit: usize,
     pub(crate) timeout: Duration,
+    pub(crate) connections: Connections,
     pub(crate) hops: usize,
     pub(crate) hosts: Vec<String>,
     pub(crate) peers: Vec<Peer>,
@@ -111,6 +120,7 @@ pub(crate) fn read(settings: &mut Settings) -> Config {
         rate: Rate { per_second: settings.required(&RATE_LIMIT_PER_SECOND), burst: settings.required(&RATE_LIMIT_BURST) },
         body_limit: settings.required(&BODY_LIMIT_BYTES),
         timeout: settings.required(&REQUEST_TIMEOUT_SECONDS),
+        connections: Connections { most: settings.required(&CONNECTION_LIMIT), head: settings.required(&HEAD_TIMEOUT_SECONDS) },
         hops: settings.required(&TRUSTED_PROXY_HOPS),
         hosts: settings.optional(&ALLOWED_HOSTS).unwrap_or_default(),
     }

@@ -26,9 +26,10 @@ async fn start(lifecycle: Lifecycle, config: Config) -> Result<App, BoxError> {
     let behind = [(Target::Features, &config.feature_service), (Target::Repositories, &config.repository_service)];
     let check = |(target, upstream): (Target, &Option<_>)| upstream.clone().map(|upstream| upstream_check(target.name(), upstream).once());
     let checks = behind.into_iter().filter_map(check).collect();
+    let connections = Some(config.connections);
     let gateway = Gateway::new(config, lifecycle.clone())?;
     let tasks = gateway.keys_task(lifecycle.stopping()).into_iter().collect();
-    Ok(App { routes: gateway.routes(), checks, tasks })
+    Ok(App { routes: gateway.routes(), checks, tasks, connections })
 }
 
 fn main() -> ExitCode {

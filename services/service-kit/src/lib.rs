@@ -5,6 +5,7 @@
 
 mod arguments;
 mod config;
+mod connections;
 mod database;
 mod health;
 mod http;
@@ -22,6 +23,7 @@ pub mod variables;
 
 pub use arguments::{Arguments, CommandOption};
 pub use config::{ConfigError, Kind, Problem, Settings, Variable};
+pub use connections::Connections;
 pub use database::{Database, DatabaseUrl};
 pub use health::Check;
 pub use lifecycle::Lifecycle;

@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 
 use crate::arguments::{self, Arguments, CommandOption};
 use crate::config::{Problem, Settings};
+use crate::connections::Connections;
 use crate::health::Check;
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::{LogFormat, LogLevel, start_logs};
@@ -59,6 +60,8 @@ pub struct App {
     pub checks: Vec<Check>,
     /// Its further work.
     pub tasks: Vec<Task>,
+    /// What clients of the HTTP port may do with connections; without it as many as come, as slow as they are.
+    pub connections: Option<Connections>,
 }
 
 /// What every service is configured with.

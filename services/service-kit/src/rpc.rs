@@ -261,11 +261,25 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use axum::extract::DefaultBodyLimit;
     use axum::routing::post;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_body_is_the_message_that_it_says_or_a_wrong_request(body in prop_oneof![any::<Vec<u8>>(), "[\\[{}\\]:,\"a0-9 ]{0,30}".prop_map(String::into_bytes)]) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let said = serde_json::from_slice::<Value>(&body).ok();
+            match runtime.block_on(Rpc::<Value>::from_request(Request::new(Body::from(body)), &())) {
+                Ok(Rpc(value)) => prop_assert_eq!(Some(value), said),
+                Err(refusal) => prop_assert_eq!((refusal.status().as_u16(), said), (400, None)),
+            }
+        }
+    }
 
     async fn served(routes: Router) -> Client {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 
+use crate::connections::Connections;
 use crate::health::Readiness;
 use crate::http::{metrics_router, service_router};
 use crate::lifecycle::Lifecycle;
@@ -72,7 +73,8 @@ where
     let mut work = Work::default();
     if common.surface == Surface::Http {
         let router = service_router(app.routes, readiness.clone());
-        work.spawn(http_task("http", listen(common.http, "HTTP_PORT").await?, router, lifecycle.stopping())?);
+        let listener = listen(common.http, "HTTP_PORT").await?;
+        work.spawn(http_task("http", listener, (router, app.connections), lifecycle.stopping())?);
     }
     for task in app.tasks {
         work.spawn(task);
@@ -81,7 +83,7 @@ where
     let metrics_end = Lifecycle::default();
     let router = metrics_router(readiness.clone(), metrics.clone());
     let mut metrics_work = Work::default();
-    metrics_work.spawn(http_task("metrics", listen(common.metrics, "METRICS_PORT").await?, router, metrics_end.stopping())?);
+    metrics_work.spawn(http_task("metrics", listen(common.metrics, "METRICS_PORT").await?, (router, None), metrics_end.stopping())?);
     let monitor = tokio::spawn(monitor(readiness, metrics));
     tracing::info!(service = name, version, "started");
 
@@ -151,11 +153,14 @@ pub async fn listen(address: SocketAddr, variable: &'static str) -> Result<TcpLi
 fn http_task(
     name: &'static str,
     listener: TcpListener,
-    router: Router,
+    (router, connections): (Router, Option<Connections>),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Task, BoxError> {
     let address = listener.local_addr()?;
     tracing::info!(server = name, address = %address, port = address.port(), "listening");
+    if let Some(connections) = connections {
+        return Ok(Task::new(name, async move { connections.serve(listener, router, stop).await.map_err(BoxError::from) }));
+    }
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(stop);
     Ok(Task::new(name, async move { server.await.map_err(BoxError::from) }))

@@ -1,12 +1,15 @@
 //! How much a client may send, and how often.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
 use futures::StreamExt;
 use reqwest::{Body, Client};
-use service_testing::get;
+use service_testing::{eventually, get};
 
 use crate::calls::{CREATE, check_error, instruction, send};
 use crate::double::Double;
-use crate::open_gateway;
+use crate::{OPEN, open_gateway, started};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_may_be_large_but_not_larger() {
@@ -75,10 +78,42 @@ async fn requests_can_not_hide_in_others() {
     }
 }
 
+#[test]
+fn connections_are_so_many_and_none_takes_its_time_to_ask() {
+    let limits = [OPEN, ("CONNECTION_LIMIT", "3"), ("HEAD_TIMEOUT_SECONDS", "1")];
+    let (gateway, url) = started(&limits);
+    let port: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+    // Half a head each; more of it comes byte by byte, for ever.
+    let mut slow: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    for stream in &mut slow {
+        stream.write_all(b"POST / HTTP/1.1\r\nX-Slow: ").unwrap();
+        stream.set_nonblocking(true).unwrap();
+    }
+    eventually("there is no room", || raw(port, "").starts_with("HTTP/1.1 503 ").then_some(())).unwrap();
+    let is_closed = |stream: &mut TcpStream| {
+        let wrote = stream.write(b"x");
+        let read = stream.read(&mut [0; 100]);
+        wrote.is_err_and(|error| error.kind() != ErrorKind::WouldBlock) || read.is_ok_and(|bytes| bytes == 0)
+    };
+    eventually("they are cut off", || slow.iter_mut().all(is_closed).then_some(())).unwrap();
+    // One that is kept asks again, and again is cut off when it does not.
+    let mut kept = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    for _ in 0..2 {
+        kept.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        let mut answer = [0; 1000];
+        let length = kept.read(&mut answer).unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    kept.set_nonblocking(true).unwrap();
+    eventually("it is cut off", || is_closed(&mut kept).then_some(())).unwrap();
+    let metrics = get(gateway.port("metrics").unwrap(), "/metrics").unwrap().body;
+    let refused = metrics.lines().find_map(|line| line.strip_prefix("http_connections_refused_total ")).unwrap();
+    assert!(refused.parse::<u32>().unwrap() >= 1);
+}
+
 /// Sends bytes and returns what comes back until the connection closes.
 fn raw(port: u16, request: &str) -> String {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
