@@ -166,7 +166,46 @@ fn refused(error: &jsonwebtoken::errors::Error) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn authenticator() -> Authenticator {
+        let issuer = Issuer {
+            // Nobody listens there, and no key is known.
+            url: "https://127.0.0.1:1".parse().unwrap(),
+            audience: "feature".to_owned(),
+            keys_age: Duration::from_secs(300),
+            one_time: false,
+        };
+        Authenticator::new(issuer).unwrap()
+    }
+
+    #[test]
+    fn any_header_is_refused_while_no_key_is_known() {
+        // One that is asked for keys once: it rests before it asks again.
+        let authenticator = authenticator();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let algorithm = prop_oneof![Just("RS256"), Just("ES256"), Just("EdDSA"), Just("none"), Just("HS256"), Just("x")];
+        let near =
+            (algorithm, "[a-z\"{},:]{0,20}", "\\PC{0,40}", "[A-Za-z0-9_-]{0,90}").prop_map(move |(algorithm, more, claims, signature)| {
+                let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT","kid":"k"{more}}}"#);
+                format!("Bearer {}.{}.{signature}", part(&header), part(&claims))
+            });
+        let value = prop_oneof![near, "(Bearer |bearer  |Basic )?[ -~]{0,80}", "Bearer [A-Za-z0-9_-]{0,40}(\\.[A-Za-z0-9_-]{0,40}){0,4}"];
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let result = runner.run(&value, |value| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().map_err(|_| TestCaseError::reject("no header"))?);
+            let subject = runtime.block_on(authenticator.subject(&headers));
+            prop_assert!(subject.is_err(), "{subject:?}");
+            Ok(())
+        });
+        result.unwrap();
+    }
 
     #[test]
     fn only_one_bearer_token_is_looked_at() {

@@ -66,7 +66,29 @@ pub(crate) fn patch(text: &str) -> Result<String, Mistake> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_answer_is_a_plan_that_can_be_used_or_a_mistake(
+            text in "\\PC{0,80}",
+            (summary, file, argument) in ("[ -~]{0,10}", "(a|b|x|\\.\\.)(/|\\.txt)?", "[ -~\\x00]{0,6}"),
+            fence in "(```(json|diff|)\n?){0,2}",
+        ) {
+            let object = serde_json::json!({"summary": summary, "files": [file], "verify": [argument]});
+            for text in [format!("{fence}{object}\n{fence}"), format!("{fence}{text}{fence}"), object.to_string()] {
+                drop(patch(&text));
+                if let Ok(plan) = read(&text) {
+                    prop_assert!(!plan.summary.trim().is_empty());
+                    prop_assert!(plan.files.iter().all(|file| ["a.txt", "b.txt"].contains(&file.as_str())));
+                    prop_assert!(plan.verify.iter().all(|argument| !argument.contains('\0')));
+                    prop_assert!(plan.verify.first().is_none_or(|program| !program.is_empty()));
+                }
+            }
+        }
+    }
 
     fn read(text: &str) -> Result<Plan, String> {
         plan(text, &["a.txt".to_owned(), "b.txt".to_owned()]).map_err(|mistake| mistake.to_string())

@@ -210,7 +210,19 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_wait_that_is_asked_for_is_read_or_left_out(text in "\\PC{0,40}", number in any::<u64>(), day in 0_u8..40, year in 0_u16..20_000) {
+            let now = Timestamp::UNIX_EPOCH;
+            drop(retry_after(&text, now));
+            drop(retry_after(&format!("Sat, {day} Nov {year} 10:01:30 GMT"), now));
+            prop_assert_eq!(retry_after(&number.to_string(), now), Some(Duration::from_secs(number)));
+        }
+    }
 
     #[test]
     fn waits_are_seconds_or_dates() {

@@ -134,7 +134,32 @@ pub(crate) fn complaint(body: &[u8]) -> Complaint {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_body_is_an_answer_or_a_complaint_or_refused(
+            bytes in any::<Vec<u8>>(),
+            (tokens, cached) in (any::<i64>(), any::<Option<u32>>()),
+            (text, stop) in (any::<Option<String>>(), any::<Option<String>>()),
+        ) {
+            let usage = json!({"input_tokens": tokens, "output_tokens": tokens, "prompt_tokens": tokens, "completion_tokens": tokens,
+                "cache_read_input_tokens": cached});
+            let body = json!({"model": "m", "content": [{"type": "text", "text": text}, {"type": stop}], "stop_reason": stop, "usage": usage,
+                "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": stop}], "error": {"type": stop, "message": text}});
+            for provider in PROVIDERS {
+                drop((provider.read)(&bytes));
+                if let Ok(answer) = (provider.read)(body.to_string().as_bytes()) {
+                    prop_assert_eq!(answer.text, text.clone().unwrap_or_default());
+                }
+            }
+            drop(complaint(&bytes));
+            prop_assert_eq!(complaint(body.to_string().as_bytes()).message, text);
+        }
+    }
 
     /// Returns the question that the tests of all kinds write.
     pub(super) fn question() -> Question {

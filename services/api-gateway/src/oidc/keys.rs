@@ -213,9 +213,27 @@ fn usable(value: Value) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_key_set_holds_only_keys_for_signatures_are_taken(
+            kind in prop_oneof![Just("RSA"), Just("EC"), Just("OKP"), Just("oct"), Just("")],
+            curve in prop_oneof![Just("P-256"), Just("P-384"), Just("Ed25519"), Just("X25519"), Just("")],
+            usage in prop_oneof![Just("sig"), Just("enc"), Just("")],
+            (x, y, n) in ("[A-Za-z0-9_=-]{0,50}", "[A-Za-z0-9_-]{43}", "\\PC{0,20}"),
+            other in any::<Option<i64>>(),
+        ) {
+            let value = json!({"kty": kind, "crv": curve, "use": usage, "x": x, "y": y, "n": n, "e": "AQAB", "k": x, "kid": other});
+            if let Some(key) = usable(value) {
+                prop_assert!(usage != "enc" && kind != "oct" && kind != "");
+                prop_assert!(matches!(key.algorithm, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA));
+            }
+        }
+    }
 
     #[test]
     fn only_keys_for_the_allowed_signatures_are_kept() {

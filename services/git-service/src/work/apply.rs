@@ -161,7 +161,27 @@ fn told<'a>(said: &'a str, name: &str) -> Option<(char, &'a str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_differs_only_named_safe_paths_are_taken(raw in "(:[0-9]{6} (100644|120000|000000) a b M\\x00(x|y|\\.\\./x|\\.git/x)\\x00){0,3}", bytes in any::<Vec<u8>>()) {
+            for raw in [raw.into_bytes(), bytes] {
+                if let Ok(paths) = judge_difference(&raw, &["../x", ".git/x", "x"]) {
+                    prop_assert!(paths.iter().all(|path| path == "x"), "{paths:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_a_push_says_is_of_its_branch_or_nothing(said in "([!*=+ -]\\t[a-z:/]{0,30}\\t[ -~]{0,20}\n){0,3}") {
+            if let Some((flag, _)) = told(&said, "refs/heads/f") {
+                prop_assert!(said.lines().any(|line| line.starts_with(flag) && line.contains(":refs/heads/f")));
+            }
+        }
+    }
 
     #[test]
     fn only_regular_files_that_the_patch_names_may_differ() {
