@@ -214,6 +214,8 @@ impl Runtime for Containerd {
     async fn remove(&self, folder: &Path) -> Result<(), RuntimeError> {
         task::remove(&self.client, &self.name(folder)).await?;
         let folder = folder.to_owned();
-        folder::blocking(move || folder::remove(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
+        folder::blocking(move || folder::remove(&folder))
+            .await
+            .map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))
     }
 }

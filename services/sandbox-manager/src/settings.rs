@@ -43,12 +43,12 @@ const NAMES: Kind<Vec<String>> = Kind {
     },
 };
 
-const PARENT_KIND: Kind<Parent> = Kind { expected: "a path like /feature-sandbox or a slice like feature-sandbox.slice", parse: Parent::parse };
+const PARENT_KIND: Kind<Parent> =
+    Kind { expected: "a path like /feature-sandbox or a slice like feature-sandbox.slice", parse: Parent::parse };
 
 /// Port of the gRPC interface.
 pub(crate) const GRPC_PORT: Variable<u16> = Variable::new("GRPC_PORT", &PORT, "port of the gRPC interface").or("50051");
-const RUNTIME: Variable<RuntimeKind> =
-    Variable::new("SANDBOX_RUNTIME", &RUNTIME_KIND, "what sandboxes are made of").or("containerd");
+const RUNTIME: Variable<RuntimeKind> = Variable::new("SANDBOX_RUNTIME", &RUNTIME_KIND, "what sandboxes are made of").or("containerd");
 const CPU_LIMIT: Variable<f64> = Variable::new("SANDBOX_CPU_LIMIT", &AMOUNT, "CPUs of one sandbox").or("4");
 const MEMORY_LIMIT: Variable<u32> = Variable::new("SANDBOX_MEMORY_LIMIT_MB", &COUNT, "memory of one sandbox, in MiB").or("8192");
 const TIMEOUT: Variable<Duration> = Variable::new("SANDBOX_TIMEOUT_SECONDS", &SECONDS, "longest run of one sandbox").or("600");

@@ -87,7 +87,8 @@ pub(super) async fn ensure(client: &Client, name: &str) -> Result<Image, Runtime
         return Ok(image);
     }
     tracing::info!(image = name, "pulls the image of sandboxes");
-    let unusable = |error: RuntimeError| RuntimeError(format!("the image {name} is not there and can't be pulled (SANDBOX_IMAGE): {error}"));
+    let unusable =
+        |error: RuntimeError| RuntimeError(format!("the image {name} is not there and can't be pulled (SANDBOX_IMAGE): {error}"));
     pull(client, name).await.map_err(|error| unusable(error.into()))?;
     find(client, name).await?.ok_or_else(|| RuntimeError(format!("the image {name} has nothing for this machine (SANDBOX_IMAGE)")))
 }

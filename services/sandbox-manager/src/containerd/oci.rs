@@ -109,12 +109,8 @@ pub(super) fn describe(container: &Container<'_>) -> Value {
 }
 
 fn rlimits(limits: &Limits) -> Vec<Value> {
-    let all = [
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_NOFILE", OPEN_FILES),
-        ("RLIMIT_FSIZE", limits.workspace()),
-        ("RLIMIT_CPU", limits.cpu_seconds()),
-    ];
+    let all =
+        [("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", OPEN_FILES), ("RLIMIT_FSIZE", limits.workspace()), ("RLIMIT_CPU", limits.cpu_seconds())];
     all.map(|(kind, most)| json!({"type": kind, "hard": most, "soft": most})).into()
 }
 
@@ -140,9 +136,7 @@ fn mounts(container: &Container<'_>) -> Vec<Value> {
         json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777", size, files]})
     };
     let half = format!("size={}", container.limits.memory() / 2);
-    let bound = |target: &str, source: &Path, access: &str| {
-        json!({"destination": target, "type": "bind", "source": source, "options": ["rbind", access, "nosuid", "nodev"]})
-    };
+    let bound = |target: &str, source: &Path, access: &str| json!({"destination": target, "type": "bind", "source": source, "options": ["rbind", access, "nosuid", "nodev"]});
     vec![
         json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}),
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=64k"]}),
@@ -179,8 +173,7 @@ mod tests {
 
     #[test]
     fn a_container_has_no_way_out() {
-        let limits =
-            Limits { cpus: 0.5, memory_mib: 64, timeout: Duration::from_secs(10), output_kib: 1, processes: 20, workspace_mib: 8 };
+        let limits = Limits { cpus: 0.5, memory_mib: 64, timeout: Duration::from_secs(10), output_kib: 1, processes: 20, workspace_mib: 8 };
         let container = Container {
             id: "id",
             start: &["/.sandbox/program".to_owned()],

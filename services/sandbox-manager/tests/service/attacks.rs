@@ -46,9 +46,7 @@ fn a_workspace_that_grows_beyond_its_limit_ends_the_command() {
         let told = world.run(limited(spec(1, &["sh", "-c", many]), limits()), Vec::new()).unwrap();
         assert_eq!(told.result.exit_code, 137, "{who:?} {:?}", told.result);
         assert!(told.err().ends_with("sandbox: the workspace is larger than 20 MiB; the command was killed\n"), "{}", told.err());
-        let one = world
-            .run(limited(spec(2, &["sh", "-c", "head -c 30000000 /dev/zero > f; wc -c < f"]), limits()), Vec::new())
-            .unwrap();
+        let one = world.run(limited(spec(2, &["sh", "-c", "head -c 30000000 /dev/zero > f; wc -c < f"]), limits()), Vec::new()).unwrap();
         assert_eq!(one.out(), "20971520\n", "{who:?} {:?} {}", one.result, one.err());
         world.wait_for_nothing("nothing runs under this name");
     }
@@ -59,7 +57,9 @@ fn there_is_no_network() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let reach = |address: &str, port: u16| {
-        format!("if command -v bash; then bash -c 'exec 3<>/dev/tcp/{address}/{port}'; else nc -w 2 {address} {port} < /dev/null; fi && echo reached;")
+        format!(
+            "if command -v bash; then bash -c 'exec 3<>/dev/tcp/{address}/{port}'; else nc -w 2 {address} {port} < /dev/null; fi && echo reached;"
+        )
     };
     let connect = format!("exec 3>&1; ({} {}) | grep reached; true", reach("127.0.0.1", port), reach("192.0.2.1", 80));
     for who in APART {
@@ -86,12 +86,14 @@ fn a_command_can_not_undo_what_holds_it() {
 #[test]
 fn one_sandbox_does_not_see_another() {
     for who in [Who::Own, Who::Containerd] {
-    let world = World::start(who, &[]);
-    let first = world.begun(spec(1, &["sh", "-c", "echo secret > file-of-the-first; echo ready; sleep 600.875"]), "ready");
-    let told = world
-        .sh(2, "pgrep -f 'sleep 600[.]875'; pkill -9 -f 'sleep 600[.]875'; find / -name file-of-the-first 2>/dev/null; ls /workspace /tmp");
-    assert_eq!(told.out(), "/tmp:\n\n/workspace:\n", "{who:?} {}", told.err());
-    drop(first);
+        let world = World::start(who, &[]);
+        let first = world.begun(spec(1, &["sh", "-c", "echo secret > file-of-the-first; echo ready; sleep 600.875"]), "ready");
+        let told = world.sh(
+            2,
+            "pgrep -f 'sleep 600[.]875'; pkill -9 -f 'sleep 600[.]875'; find / -name file-of-the-first 2>/dev/null; ls /workspace /tmp",
+        );
+        assert_eq!(told.out(), "/tmp:\n\n/workspace:\n", "{who:?} {}", told.err());
+        drop(first);
     }
 }
 

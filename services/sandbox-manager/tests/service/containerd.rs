@@ -80,8 +80,7 @@ impl Containerd {
 
     fn try_ctr(&self, arguments: &[&str]) -> Result<String, String> {
         let program = lab::tools().unwrap().program("ctr").unwrap();
-        let output =
-            Command::new(program).args(["--address", &self.socket(), "--namespace", NAMESPACE]).args(arguments).output().unwrap();
+        let output = Command::new(program).args(["--address", &self.socket(), "--namespace", NAMESPACE]).args(arguments).output().unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }

@@ -71,7 +71,7 @@ fn a_sandbox_has_a_loopback_of_its_own() {
         let world = World::start(who, &[]);
         let script = "python3 -c 'import socket; s=socket.socket(); s.bind((\"127.0.0.1\",0)); s.listen(); c=socket.create_connection(s.getsockname()); print(\"met\")' \
                       || perl -MIO::Socket::INET -e '$s=IO::Socket::INET->new(Listen=>1,LocalAddr=>\"127.0.0.1\") or die; IO::Socket::INET->new(PeerAddr=>\"127.0.0.1\",PeerPort=>$s->sockport) or die; print \"met\\n\"' \
-                  || { (echo met | nc -l -p 7777 -s 127.0.0.1) & until nc 127.0.0.1 7777 < /dev/null; do sleep 0.1; done; }";
+                  || { (echo met | nc -l -p 7777) & until nc 127.0.0.1 7777 < /dev/null; do sleep 0.1; done; }";
         let told = world.sh(1, script);
         assert_eq!(told.out(), "met\n", "{}", told.err());
     }
@@ -81,8 +81,10 @@ fn a_sandbox_has_a_loopback_of_its_own() {
 fn output_beyond_its_bound_is_left_out_and_holds_nothing_up() {
     for who in [Who::Own, Who::Containerd] {
         let world = World::start(who, &[]);
-        let run =
-            limited(spec(1, &["sh", "-c", "head -c 50000000 /dev/zero; echo end >&2"]), Limits { output_kib: Some(100), ..Limits::default() });
+        let run = limited(
+            spec(1, &["sh", "-c", "head -c 50000000 /dev/zero; echo end >&2"]),
+            Limits { output_kib: Some(100), ..Limits::default() },
+        );
         let told = world.run(run, Vec::new()).unwrap();
         assert_eq!((told.stdout.len(), told.err().as_str()), (100 << 10, "end\n"));
         assert!(told.result.truncated && told.result.exit_code == 0);
