@@ -222,9 +222,14 @@ mod tests {
 
     #[test]
     fn what_is_not_applied_is_missing_in_order() {
-        for (versions, expected) in
-            [(&[][..], &[1, 2, 3, 100][..]), (&[1], &[2, 3, 100]), (&[2, 3, 100], &[1]), (&[1, 2, 3, 100], &[]), (&[1, 2, 3, 99, 100], &[])]
-        {
+        for (versions, expected) in [
+            (&[][..], &[1, 2, 3, 4, 100][..]),
+            (&[1], &[2, 3, 4, 100]),
+            (&[2, 3, 4, 100], &[1]),
+            (&[1, 2, 3, 100], &[4]),
+            (&[1, 2, 3, 4, 100], &[]),
+            (&[1, 2, 3, 4, 99, 100], &[]),
+        ] {
             assert_eq!(missing_versions(&applied(versions)), expected, "applied {versions:?}");
         }
     }
