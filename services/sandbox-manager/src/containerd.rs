@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::Flock;
 use nix::unistd::geteuid;
@@ -46,6 +47,10 @@ use crate::spec::{Limits, Spec};
 
 const SNAPSHOTTER: &str = "overlayfs";
 const RUNTIME: &str = "io.containerd.runc.v2";
+/// How often containerd is asked whether it is there, and how often it may not answer. A socket that is mounted into a container by its own path is
+/// not the one that containerd makes when it starts anew: only a new container of this program finds that.
+const LOOK: Duration = Duration::from_secs(4);
+const MISSED: u32 = 2;
 /// Label with the folder that a container belongs to: another manager may use the same containerd.
 const DATA: &str = "provision.dev/sandbox-data";
 
@@ -209,6 +214,18 @@ impl Runtime for Containerd {
 
     fn watched_memory(&self, _: &Path) -> Option<u64> {
         None
+    }
+
+    async fn lost(&self) -> RuntimeError {
+        let mut missed = 0;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match self.client.version().await {
+                Ok(_) => missed = 0,
+                Err(_) if missed < MISSED => missed += 1,
+                Err(error) => return RuntimeError(format!("containerd is lost: {}", RuntimeError::from(error))),
+            }
+        }
     }
 
     async fn remove(&self, folder: &Path) -> Result<(), RuntimeError> {

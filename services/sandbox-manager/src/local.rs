@@ -216,6 +216,10 @@ impl Runtime for Local {
         Some(procs::descendants(outer.pid).iter().map(|stat| stat.pages * page).sum())
     }
 
+    async fn lost(&self) -> RuntimeError {
+        std::future::pending().await
+    }
+
     async fn remove(&self, folder: &Path) -> Result<(), RuntimeError> {
         let folder = folder.to_owned();
         folder::blocking(move || remove(&folder)).await.map_err(|error| RuntimeError(format!("failed to remove a sandbox: {error}")))

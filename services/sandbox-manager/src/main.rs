@@ -74,7 +74,8 @@ async fn serve<R: Runtime>(lifecycle: Lifecycle, config: &Config, runtime: R) ->
     let (mut reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<SandboxServiceServer<Sandboxes<R>>>().await;
     let slots = Slots::new(config.concurrency);
-    let sandboxes = Sandboxes::new(Arc::new(runtime), config.limits.clone(), slots.clone());
+    let runtime = Arc::new(runtime);
+    let sandboxes = Sandboxes::new(Arc::clone(&runtime), config.limits.clone(), slots.clone());
     let sandboxes = SandboxServiceServer::new(sandboxes).max_decoding_message_size(LARGEST_MESSAGE);
     let (draining, stopping) = (lifecycle.draining(), lifecycle.stopping());
     let tell = async move {
@@ -99,7 +100,14 @@ async fn serve<R: Runtime>(lifecycle: Lifecycle, config: &Config, runtime: R) ->
         slots.idle().await;
         served.map_err(BoxError::from)
     };
-    Ok(App { tasks: vec![Task::new("grpc", grpc)], ..App::default() })
+    let ending = lifecycle.stopping();
+    let watch = async move {
+        tokio::select! {
+            reason = runtime.lost() => Err(BoxError::from(reason)),
+            () = ending => Ok(()),
+        }
+    };
+    Ok(App { tasks: vec![Task::new("grpc", grpc), Task::new("runtime", watch)], ..App::default() })
 }
 
 fn main() -> ExitCode {

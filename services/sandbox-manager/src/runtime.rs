@@ -82,6 +82,9 @@ pub(crate) trait Runtime: Send + Sync + 'static {
     /// Returns the memory that a sandbox uses, in bytes, if nothing but a look at it now and then limits that.
     fn watched_memory(&self, folder: &Path) -> Option<u64>;
 
+    /// Waits until no sandbox can be made any more, though a new start of this program may help; returns why.
+    fn lost(&self) -> impl Future<Output = RuntimeError> + Send;
+
     /// Ends what is left of a sandbox and removes it.
     fn remove(&self, folder: &Path) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 }

@@ -83,14 +83,23 @@ impl Client {
         let unreachable = |error: &dyn std::fmt::Display| RuntimeError(format!("nothing answers at {socket} (CONTAINERD_SOCKET): {error}"));
         let endpoint = Endpoint::from_shared(format!("unix://{socket}")).map_err(|error| unreachable(&error))?.connect_timeout(CONNECT);
         let channel = endpoint.connect().await.map_err(|error| unreachable(&cause(&error)))?;
-        let version = VersionClient::new(channel.clone());
-        let version = within("tell its version", { version }.version(())).await?.version;
+        let client = Self { channel };
+        let version = client.version().await?;
         let namespace = Namespace { name: NAMESPACE.to_owned(), labels: [].into() };
         let request = CreateNamespaceRequest { namespace: Some(namespace) };
-        match within("make a namespace", NamespacesClient::new(channel.clone()).create(request)).await {
+        match within("make a namespace", NamespacesClient::new(client.channel.clone()).create(request)).await {
             Err(error) if !error.is_there() => Err(error.into()),
-            _ => Ok((Self { channel }, version)),
+            _ => Ok((client, version)),
         }
+    }
+
+    /// Asks for containerd's version.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(super) async fn version(&self) -> Result<String, CallError> {
+        let mut client = VersionClient::new(self.channel.clone());
+        Ok(within_time("tell its version", CONNECT, client.version(())).await?.version)
     }
 
     pub(super) fn containers(&self) -> ContainersClient<Named> {

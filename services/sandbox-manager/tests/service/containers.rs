@@ -119,3 +119,11 @@ fn what_a_killed_manager_left_in_containerd_is_removed_by_the_next_one() {
     world.start_again();
     world.wait_for_nothing("600.375");
 }
+
+#[test]
+fn a_manager_whose_containerd_is_gone_ends_so_that_it_is_started_again() {
+    let mut world = World::start(Who::Containerd, &[]);
+    drop(world.containerd.take());
+    assert_eq!(world.service.wait().unwrap().code(), Some(1));
+    assert!(world.service.log().contains("containerd is lost"), "{}", world.service.log());
+}
