@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use machine::{Machine, kill_hard, until};
+use machine::{Ended, Machine, kill_hard, until};
 use serde_json::{Value, json};
 
 const IMAGE: &str = "images.local-bus.image=provision.local/local-kafka";
-const MEMORY: &str = "services.event-bus.resources={limits: {memory: 1Gi}}";
-const VOLUME: &str = "services.event-bus.volumes=[{name: data, kind: claim_template, mount_path: /var/lib/kafka, size: 10Gi}]";
+/// As docs/what-runs-where.md has it; `MORE` is where further variables go.
+const SETTINGS: &str = "services.event-bus={
+  env: {KAFKA_DATA: /var/lib/kafka MORE}, resources: {limits: {memory: 1Gi}}, grace_seconds: 30,
+  probes: {startup: {path: /readyz, port: metrics, period_seconds: 1, failure_threshold: 120}},
+  volumes: [{name: data, kind: claim_template, mount_path: /var/lib/kafka, size: 10Gi}]}";
 
-/// Arguments of `up` for an environment that asks for Kafka.
-fn up<'a>(variables: &'a str, timeout: &'a str) -> Vec<&'a str> {
-    vec!["up", "--yes", "--timeout", timeout, "--set", IMAGE, "--set", variables, "--set", MEMORY, "--set", VOLUME]
+/// Brings up an environment that asks for Kafka, with further variables for it.
+fn up(machine: &Machine, more: &str, timeout: &str) -> Ended {
+    let settings = SETTINGS.replace(" MORE", more);
+    machine.provision(&["up", "--yes", "--timeout", timeout, "--set", IMAGE, "--set", &settings])
 }
 
 /// Finds the broker: the Java of this platform.
@@ -50,7 +54,7 @@ fn reason(told: &Value) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_killed_keeps_its_log_and_no_event_is_missing() {
     let machine = Machine::empty();
-    let ended = machine.provision(&up("services.event-bus.env={KAFKA_DATA: /var/lib/kafka}", "300s"));
+    let ended = up(&machine, "", "300s");
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
     let (gateway, repository) = (machine.endpoint("gateway"), format!("{}/demo.git", machine.endpoint("git")));
     let before = machine.send(&gateway, &repository, "before").await;
@@ -76,7 +80,7 @@ async fn a_broker_that_is_killed_keeps_its_log_and_no_event_is_missing() {
 #[test]
 fn what_is_missing_for_a_broker_is_said_with_the_next_step() {
     let machine = Machine::empty();
-    let ended = machine.provision(&up("services.event-bus.env={KAFKA_DATA: /var/lib/kafka, KAFKA_JARS: /nowhere}", "60s"));
+    let ended = up(&machine, ", KAFKA_JARS: /nowhere", "60s");
     let said = format!("{}\n{}", ended.stdout, ended.stderr);
     assert_ne!(ended.code, Some(0), "{said}");
     assert!(said.contains("Kafka is not installed") && said.contains("tests/kafka.sh"), "{said}");
