@@ -61,6 +61,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "provision-secrets",
             "provision-image",
             "lab",
+            "machine",
         ],
     ),
 ];

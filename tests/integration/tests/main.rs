@@ -6,6 +6,7 @@ mod canary;
 mod causes;
 mod conformance;
 mod faults;
+mod feature;
 mod kill;
 mod lab_backing;
 mod lab_parts;

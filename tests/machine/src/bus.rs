@@ -7,13 +7,22 @@ use provision_apply::Cluster;
 use provision_model::ResourceId;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
+use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
 use crate::Machine;
 
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// An event as the bus holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// The event.
+    pub(crate) event: Value,
+    /// Its header `traceparent`.
+    pub(crate) trace: Option<String>,
+}
 
 impl Machine {
     /// Reads every event that the bus holds: by feature, in the order of the bus.
@@ -22,15 +31,30 @@ impl Machine {
     /// When the bus does not answer, or an event is no JSON.
     #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
     pub async fn events_on_the_bus(&self) -> BTreeMap<String, Vec<Value>> {
+        let told = all_events(self.broker().await).await;
+        told.into_iter().map(|(id, events)| (id, events.into_iter().map(|told| told.event).collect())).collect()
+    }
+
+    /// Returns the address of the broker.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+    pub async fn broker(&self) -> String {
         let pod = ResourceId::namespaced("", "Pod", "feature-system", "event-bus-0");
         let pod = self.cluster().await.get(&pod).await.expect("an answer").expect("the bus's pod");
-        let broker = format!("{}:9092", pod.text("/status/podIP").expect("an address"));
-        tokio::task::spawn_blocking(move || read(&broker)).await.expect("the reader ends")
+        format!("{}:9092", pod.text("/status/podIP").expect("an address"))
     }
 }
 
+/// Reads every event that a bus holds: by feature, in the order of the bus.
 #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
-fn read(broker: &str) -> BTreeMap<String, Vec<Value>> {
+pub(crate) async fn all_events(broker: String) -> BTreeMap<String, Vec<Told>> {
+    tokio::task::spawn_blocking(move || read(&broker)).await.expect("the reader ends")
+}
+
+#[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+fn read(broker: &str) -> BTreeMap<String, Vec<Told>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker)
         .set("group.id", "reader of the tests")
@@ -49,11 +73,14 @@ fn read(broker: &str) -> BTreeMap<String, Vec<Value>> {
         }
     }
     consumer.assign(&wanted).expect("an assignment");
-    let mut events: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut events: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     while left > 0 {
         let message = consumer.poll(LIMIT).expect("the bus gives what it has").expect("a message");
         let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
-        events.entry(key).or_default().push(serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON"));
+        let event = serde_json::from_slice(message.payload().unwrap_or_default()).expect("JSON");
+        let header = message.headers().and_then(|headers| headers.iter().find(|header| header.key == "traceparent")?.value);
+        let trace = header.map(|header| String::from_utf8_lossy(header).into_owned());
+        events.entry(key).or_default().push(Told { event, trace });
         left -= 1;
     }
     events

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{Machine, until};
+use crate::until;
 
 /// A feature as the platform tells of it.
 #[derive(Debug, Clone)]
@@ -28,22 +28,63 @@ impl Feature {
     }
 }
 
-impl Machine {
+/// A client of a platform, wherever that runs.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// Prepares a client that goes through no proxy.
+    ///
+    /// # Panics
+    /// When this machine has no source of certificates.
+    #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+    pub(crate) fn new() -> Self {
+        // Refused only if another test was first, which is as good.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("an HTTP client");
+        Self { http }
+    }
+
     /// Calls a method of the feature service through the gateway: status and answer.
     ///
     /// # Errors
     /// When nobody answers.
     pub async fn call(&self, gateway: &str, method: &str, request: &Value) -> Result<(u16, Value), reqwest::Error> {
+        self.call_within(gateway, method, request, None).await
+    }
+
+    /// Calls a method as part of a trace, which its `traceparent` names.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn call_within(
+        &self,
+        gateway: &str,
+        method: &str,
+        request: &Value,
+        trace: Option<&str>,
+    ) -> Result<(u16, Value), reqwest::Error> {
         let url = format!("{gateway}/feature.feature.v1.FeatureService/{method}");
-        let answer = self.http.post(url).json(request).send().await?;
+        let mut call = self.http.post(url).json(request);
+        if let Some(trace) = trace {
+            call = call.header("traceparent", trace);
+        }
+        let answer = call.send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
     /// Sends a feature, again until it is taken: the same key is the same feature.
     pub async fn send(&self, gateway: &str, repository: &str, key: &str) -> String {
+        self.send_within(gateway, repository, key, None).await
+    }
+
+    /// Sends a feature as part of a trace.
+    pub async fn send_within(&self, gateway: &str, repository: &str, key: &str, trace: Option<&str>) -> String {
         let request = json!({"repository_url": repository, "instruction": format!("Add a page about {key}"), "idempotency_key": key});
         until("a feature is taken", async || {
-            let (status, answer) = self.call(gateway, "Create", &request).await.ok()?;
+            let (status, answer) = self.call_within(gateway, "Create", &request, trace).await.ok()?;
             (status == 200).then(|| answer["id"].as_str().map(str::to_owned)).flatten()
         })
         .await

@@ -1,11 +1,14 @@
-//! What the tests of the whole platform on one machine share: the platform in a folder of its own, and everything that one can ask of it.
+//! What the tests of the whole platform share: a platform on this machine in a folder of its own, everything that one can ask of it, and
+//! the checks of one feature that hold on every engine.
 
 mod bus;
 mod cost;
 mod database;
 mod features;
+mod platform;
 mod processes;
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,14 +17,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub use features::Feature;
-pub use processes::kill_hard;
+pub use features::{Client, Feature};
+pub use platform::{Platform, Ways, a_feature_becomes_a_branch};
+pub use processes::{kill_hard, processes_with};
 
 /// The platform on this machine, in a state folder of its own; it ends when this is dropped.
 pub struct Machine {
     program: PathBuf,
     state: TempDir,
-    http: reqwest::Client,
+    client: Client,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -58,8 +62,6 @@ impl Machine {
     #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
     pub fn empty() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        // Refused only if another test was first, which is as good.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let own = std::env::current_exe().expect("the test's own path");
         let folder = own.parent().and_then(Path::parent).expect("the test lies in a target folder");
         let program = folder.join("provision");
@@ -68,8 +70,7 @@ impl Machine {
         // Services run as other users than root: they must be able to reach what is theirs.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(state.path(), open).expect("a folder of ours");
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("an HTTP client");
-        Self { program, state, http, _turn: turn }
+        Self { program, state, client: Client::new(), _turn: turn }
     }
 
     /// Returns the state folder.
@@ -110,6 +111,14 @@ impl Machine {
         let told: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
         let endpoint = told["endpoints"][name].as_str();
         endpoint.map(str::to_owned).unwrap_or_else(|| panic!("no endpoint {name}: {status:?}"))
+    }
+}
+
+impl Deref for Machine {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 

@@ -36,6 +36,11 @@ impl Machine {
     }
 }
 
+/// Lists the processes whose words, the program's own name first, are such.
+pub fn processes_with(such: impl Fn(&[String]) -> bool) -> Vec<i32> {
+    processes().into_iter().filter(|pid| such(&words(*pid))).collect()
+}
+
 /// Kills a process as a power cut would.
 ///
 /// # Panics
