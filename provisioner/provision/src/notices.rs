@@ -10,15 +10,16 @@ use crate::cluster::AnyCluster;
 use crate::error::CliError;
 use crate::session::Session;
 
-const CODE: &str = "notice";
+const OF_MACHINE: &str = "this-machine";
+const OF_OBJECT: &str = "known-limit";
 
 /// Lists the notices about wanted objects, as findings of their plan.
 pub(crate) async fn about_plan(session: &Session, desired: &Desired) -> Result<Vec<Finding>, CliError> {
     let manifests = || desired.objects.iter().map(|object| &object.manifest);
     let kinds = manifests().map(|manifest| manifest.group_kind()).collect();
-    let mut texts = about_engine(session, &kinds).await?;
-    texts.extend(provision_apply::notices(manifests()));
-    Ok(texts.into_iter().map(|text| Finding::new(Severity::Info, CODE, text)).collect())
+    let of_machine = about_engine(session, &kinds).await?.into_iter().map(|text| (OF_MACHINE, text));
+    let of_objects = provision_apply::notices(manifests()).into_iter().map(|text| (OF_OBJECT, text));
+    Ok(of_machine.chain(of_objects).map(|(code, text)| Finding::new(Severity::Info, code, text)).collect())
 }
 
 /// Lists what this machine does not do as objects of these kinds want it, and what its runtime has to say; nothing on a cluster.
@@ -35,7 +36,7 @@ pub(crate) async fn tell_new(session: &Session, plan: &Plan) {
     // They explain what happened; the run has ended as it has without them.
     let texts = cluster.notices().await.unwrap_or_default();
     for text in texts.into_iter().filter(|text| !plan.findings.iter().any(|finding| finding.message == *text)) {
-        (session.run.progress)(Progress::Finding { finding: Finding::warning(CODE, text) });
+        (session.run.progress)(Progress::Finding { finding: Finding::warning(OF_MACHINE, text) });
     }
 }
 
