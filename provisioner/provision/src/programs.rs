@@ -72,6 +72,10 @@ impl Programs {
     ///
     /// What is there stays. Of each name the newest few are kept, for rollbacks.
     pub(crate) fn install(&self, folder: &Path) -> Result<(), CliError> {
+        // Another run may install the same programs now.
+        let path = folder.with_extension("lock");
+        let lock = File::create(&path).and_then(|lock| lock.lock().map(|()| lock));
+        let _lock = lock.map_err(|source| CliError::File { action: "lock", path, source })?;
         for (name, program) in &self.0 {
             let target = folder.join(&program.digits).join(name);
             if !target.exists() {
@@ -155,7 +159,8 @@ fn save(cache: &Path, known: &BTreeMap<PathBuf, Known>) -> Result<(), CliError> 
     if let Some(folder) = cache.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    let part = cache.with_extension("part");
+    // Several runs may write it at the same time; each writes the whole.
+    let part = cache.with_extension(format!("part-{}", std::process::id()));
     let text = serde_json::to_vec(known).map_err(|error| failed(error.into()))?;
     std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, cache)).map_err(failed)
 }

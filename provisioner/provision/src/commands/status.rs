@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use provision_apply::{ObjectStatus, StatusLine, status};
-use provision_model::Health;
+use provision_model::{Health, Verdict};
 use serde_json::json;
 
 use crate::args::GlobalArgs;
@@ -74,7 +74,10 @@ async fn watch(session: &Session, mut shown: Vec<ObjectStatus>, ui: &mut Ui) -> 
             () = interrupts.next() => return Ok(ExitStatus::Interrupted),
             now = look => now?,
         };
-        let changed: Vec<ObjectStatus> = now.iter().filter(|status| !shown.contains(status)).cloned().collect();
+        let mut changed: Vec<ObjectStatus> = now.iter().filter(|status| !shown.contains(status)).cloned().collect();
+        let left = shown.iter().filter(|before| !now.iter().any(|status| status.resource == before.resource));
+        let gone = || Verdict::new(Health::NotFound, "the release does not have it any more");
+        changed.extend(left.map(|before| ObjectStatus { verdict: gone(), ..before.clone() }));
         show(ui, &changed)?;
         shown = now;
     }

@@ -8,7 +8,12 @@ use super::project::Project;
 
 fn database(programs: &str) -> String {
     format!(
-        "apiVersion: apps/v1
+        "apiVersion: v1
+kind: Service
+metadata: {{name: postgresql, namespace: small}}
+spec: {{clusterIP: None, selector: {{app: postgresql}}, ports: [{{name: postgresql, port: 5432}}]}}
+---
+apiVersion: apps/v1
 kind: StatefulSet
 metadata: {{name: postgresql, namespace: small}}
 spec:
@@ -39,7 +44,7 @@ fn a_missing_postgresql_is_named_with_how_to_install_it() {
     let programs = "        - {name: POSTGRES_PROGRAMS, value: /nowhere}\n        - {name: PATH, value: /nowhere}\n";
     let project = Project::new(&database(programs));
     let begun = Instant::now();
-    let words = ["StatefulSet.apps/small/postgresql", "[crash-loop]", "PostgreSQL is not installed", "/nowhere", "apt install postgresql"];
+    let words = ["StatefulSet/small/postgresql", "[crash-loop]", "PostgreSQL is not installed", "/nowhere", "apt install postgresql"];
     project.badly(&["up", "--yes"], 1, &words);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
@@ -56,7 +61,7 @@ fn data_of_another_version_is_named_with_both_versions() {
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).unwrap();
     fs::write(volume.join("data/PG_VERSION"), "9\n").unwrap();
     let begun = Instant::now();
-    let words = ["StatefulSet.apps/small/postgresql", "was made by PostgreSQL 9", "is installed", "apt install postgresql-9"];
+    let words = ["StatefulSet/small/postgresql", "was made by PostgreSQL 9", "is installed", "apt install postgresql-9"];
     project.badly(&["up", "--yes"], 1, &words);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(fs::read_to_string(volume.join("data/PG_VERSION")).unwrap(), "9\n", "the data is left alone");

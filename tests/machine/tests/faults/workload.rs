@@ -17,7 +17,7 @@ fn a_service_that_ends_again_and_again_is_shown_with_its_last_words() {
     project.objects(&deployment("web", "echo the key is missing; exit 3", ""));
     let begun = Instant::now();
     let words =
-        ["[crash-loop]", "Deployment.apps/small/web", "exit code 3", "│ the key is missing", "made by: templates/objects.yaml:1", "next:"];
+        ["[crash-loop]", "Deployment/small/web", "exit code 3", "│ the key is missing", "made by: templates/objects.yaml:1", "next:"];
     project.badly(&["up", "--yes"], 1, &words);
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     project.objects(&deployment("web", SLEEPS, ""));
@@ -36,7 +36,7 @@ fn a_service_that_never_becomes_ready_is_shown_with_the_answer_to_its_probe() {
 #[test]
 fn a_command_that_is_not_there_is_named() {
     let project = Project::new(&deployment("web", SLEEPS, "").replace("/bin/sh", "/nowhere/shell"));
-    project.badly(&["up", "--yes"], 1, &["Deployment.apps/small/web", "/nowhere/shell", "next:"]);
+    project.badly(&["up", "--yes"], 1, &["Deployment/small/web", "/nowhere/shell", "next:"]);
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn what_is_followed_ends_with_the_code_of_an_interrupt() {
         assert_eq!(child.wait().unwrap().code(), Some(130), "{arguments:?}");
     };
     interrupted(&["logs", "web", "--follow"], "it begins", &|| ());
-    interrupted(&["status", "--watch"], "Deployment.apps/small/web  1 of 1 pods are available", &|| ());
+    interrupted(&["status", "--watch"], "Deployment/small/web  1 of 1 pods are available", &|| ());
     let mut child = project.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
-    read_until(&mut child, "Deployment.apps/small/web  1 of 1 pods are available");
+    read_until(&mut child, "Deployment/small/web  1 of 1 pods are available");
     project.well(&["down", "--yes"]);
     read_until(&mut child, "NotFound");
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
