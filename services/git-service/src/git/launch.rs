@@ -6,9 +6,11 @@ use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::askpass;
@@ -26,6 +28,10 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(error) = limited {
         return complain(&format!("its limits can't be set: {error}"));
     }
+    // Orphans of git come to this process.
+    if let Err(error) = set_child_subreaper(true) {
+        return complain(&format!("orphans of git can't be taken in: {error}"));
+    }
     let input = match File::open(&input) {
         Ok(input) => input,
         Err(error) => return complain(&format!("its input can't be opened: {error}")),
@@ -41,11 +47,18 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let ended = waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     // What it started and did not wait for would keep the pipes open.
     killpg(group, Signal::SIGKILL).ok();
+    take_in(group);
     match ended {
         Ok(WaitStatus::Exited(_, code)) => ExitCode::from(u8::try_from(code).unwrap_or(FAILED)),
         Ok(WaitStatus::Signaled(_, signal, _)) => ExitCode::from(u8::try_from(128 + signal as i32).unwrap_or(FAILED)),
         _ => complain("git's end is not known"),
     }
+}
+
+/// Waits for git and for what it left behind: in a container the service is the first process, and takes in nobody.
+fn take_in(group: Pid) {
+    let all = Pid::from_raw(-group.as_raw());
+    while !matches!(waitpid(all, None), Err(error) if error != Errno::EINTR) {}
 }
 
 fn end_with_input(group: Pid) {
