@@ -229,7 +229,7 @@ mod tests {
         ) {
             let value = json!({"kty": kind, "crv": curve, "use": usage, "x": x, "y": y, "n": n, "e": "AQAB", "k": x, "kid": other});
             if let Some(key) = usable(value) {
-                prop_assert!(usage != "enc" && kind != "oct" && kind != "");
+                prop_assert!(usage != "enc" && kind != "oct" && !kind.is_empty());
                 prop_assert!(matches!(key.algorithm, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA));
             }
         }
