@@ -7,7 +7,7 @@ use provision_model::{ApiResource, ApiSurface, ClusterIdentity, Manifest, Resour
 
 /// The cluster that an environment's engine stands for.
 pub(crate) enum AnyCluster {
-    Kubernetes(KubeCluster),
+    Kubernetes(Box<KubeCluster>),
     Local(LocalCluster),
 }
 

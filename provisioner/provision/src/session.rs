@@ -194,7 +194,7 @@ async fn connect(global: &GlobalArgs, environment: &Environment) -> Result<AnyCl
     }
     let connection = Connection { kubeconfig: kubeconfig(global), context: global.context.clone() };
     let connected = KubeCluster::connect(&connection, Patience::default()).await;
-    connected.map(AnyCluster::Kubernetes).map_err(|source| CliError::Connect { source })
+    connected.map(|cluster| AnyCluster::Kubernetes(Box::new(cluster))).map_err(|source| CliError::Connect { source })
 }
 
 /// The kubeconfig that is named; several in `KUBECONFIG` are left to the client, which merges them.

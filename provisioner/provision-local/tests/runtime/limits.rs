@@ -1,5 +1,5 @@
 use nix::unistd::Uid;
-use provision_local::{Enforcement, Restart};
+use provision_local::{Enforcement, Kubelet as _, Restart};
 
 use super::world::{World, container, eventually, is_alive, script};
 

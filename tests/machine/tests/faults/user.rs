@@ -47,7 +47,11 @@ impl Home {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
             let target = to.join(entry.file_name().unwrap());
-            if entry.is_dir() { self.take(&entry, &target) } else { drop(fs::copy(&entry, &target).unwrap()) }
+            if entry.is_dir() {
+                self.take(&entry, &target);
+            } else {
+                fs::copy(&entry, &target).unwrap();
+            }
         }
     }
 
