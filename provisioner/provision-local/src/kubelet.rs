@@ -22,7 +22,7 @@ pub struct Wanted {
     pub pods: Vec<WantedPod>,
     /// Services with an address; of others nothing is left.
     pub services: Vec<WantedService>,
-    /// Claims that are deleted and that no pod uses: the supervisor has their folders removed by [`Kubelet::discard`].
+    /// Claims that are deleted and that no pod uses: the supervisor has the folders that do not stay removed by [`Kubelet::discard`].
     pub discarded: Vec<Claim>,
 }
 
@@ -33,6 +33,8 @@ pub struct Claim {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// The namespace ends, not the claim by itself: the folder stays, and a claim of the same name finds it again.
+    pub stays: bool,
 }
 
 /// One pod, with everything resolved: the runtime reads no object.

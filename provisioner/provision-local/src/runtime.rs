@@ -236,7 +236,7 @@ impl Kubelet for LocalKubelet {
     }
 
     async fn discard(&self, claim: &Claim) -> Result<(), KubeletError> {
-        let Claim { namespace, name } = claim.clone();
+        let Claim { namespace, name, .. } = claim.clone();
         self.remove_claim(&namespace, &name).await.map_err(|source| KubeletError::Discard { namespace, name, source: source.into() })
     }
 

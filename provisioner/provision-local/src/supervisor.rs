@@ -219,7 +219,7 @@ fn with_block(mut store: Store<Folder>, state: &Path) -> Result<(Store<Folder>, 
     }
 }
 
-/// Says what is to run, and has the folders of deleted claims removed.
+/// Says what is to run, and has the folders of deleted claims removed; those of a namespace that ends stay.
 async fn tell_runtime<K: Kubelet>(kubelet: Arc<K>, mut changes: watch::Receiver<Wanted>, orders: Orders) {
     let mut again = false;
     loop {
@@ -233,7 +233,8 @@ async fn tell_runtime<K: Kubelet>(kubelet: Arc<K>, mut changes: watch::Receiver<
         kubelet.want(wanted).await;
         again = false;
         for claim in discarded {
-            match kubelet.discard(&claim).await {
+            let removed = if claim.stays { Ok(()) } else { kubelet.discard(&claim).await };
+            match removed {
                 Ok(()) => drop(orders.send(Order::Discarded(claim))),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a folder stays for now");

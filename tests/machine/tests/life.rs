@@ -1,11 +1,16 @@
 //! The verbs of a release, on this machine as on a cluster.
 
+use std::time::Duration;
+
 use machine::Machine;
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_life_of_a_release_on_one_machine() {
     let machine = Machine::up();
+    let (gateway, repository) = (machine.endpoint("gateway"), format!("{}/demo.git", machine.endpoint("git")));
+    let feature = machine.send(&gateway, &repository, "badgers").await;
+    machine.ended(&gateway, std::slice::from_ref(&feature), Duration::from_secs(60)).await;
     let code = |arguments: &[&str]| {
         let ended = machine.provision(arguments);
         assert!(ended.code.is_some(), "{ended:?}");
@@ -43,4 +48,8 @@ async fn the_life_of_a_release_on_one_machine() {
     let down = code(&["down", "--yes"]);
     assert_eq!(down.0, 0, "{}", down.1);
     assert_eq!(machine.all_processes(), Vec::<String>::new(), "nothing is left");
+
+    assert_eq!(code(&["up", "--yes"]).0, 0);
+    let kept = machine.feature(&machine.endpoint("gateway"), &feature).await.map(|feature| feature.state);
+    assert_eq!(kept.as_deref(), Some("COMPLETED"), "the database outlives `down`");
 }

@@ -62,7 +62,12 @@ fn discarded(objects: &Objects) -> Vec<Claim> {
     let used = |id: &ResourceId| pods(objects).any(|(pod, stored)| pod.namespace == id.namespace && uses(&stored, &id.name));
     let kind = GroupKind::new("", "PersistentVolumeClaim");
     let ending = objects.range(&kind, None).filter(|(id, claim)| claim.is_terminating() && !used(id));
-    ending.filter_map(|(id, _)| Some(Claim { namespace: id.namespace.clone()?, name: id.name.clone() })).collect()
+    let ends = |namespace: &str| objects.get(&ResourceId::cluster("", "Namespace", namespace)).is_some_and(|found| found.is_terminating());
+    let claim = |id: &ResourceId| {
+        let namespace = id.namespace.clone()?;
+        Some(Claim { stays: ends(&namespace), namespace, name: id.name.clone() })
+    };
+    ending.filter_map(|(id, _)| claim(id)).collect()
 }
 
 fn wanted_pod(objects: &Objects, book: &Book, id: &ResourceId, pod: &Stored) -> Option<WantedPod> {

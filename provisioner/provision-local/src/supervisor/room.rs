@@ -205,7 +205,7 @@ impl<D: Disk> Room<D> {
         }
     }
 
-    /// Takes note that the folder of a claim is gone.
+    /// Takes note that nothing holds a deleted claim any more.
     pub(crate) fn note_discarded(&mut self, now: Timestamp, claim: &Claim) {
         let id = ResourceId::namespaced("", "PersistentVolumeClaim", &claim.namespace, &claim.name);
         // What can't be written now is noted when the folder, which is not there, is removed again.

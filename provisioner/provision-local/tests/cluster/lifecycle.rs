@@ -73,7 +73,21 @@ async fn a_claim_goes_with_its_data_when_no_pod_uses_it() {
     assert_eq!(world.kubelet.discarded(), []);
     delete(&world.cluster, &id("apps", "StatefulSet", "db")).await;
     until_is(&world.cluster, &claim, "is gone", |live| live.is_none()).await;
-    assert_eq!(world.kubelet.discarded(), [Claim { namespace: "default".to_owned(), name: "data-db-0".to_owned() }]);
+    assert_eq!(world.kubelet.discarded(), [Claim { namespace: "default".to_owned(), name: "data-db-0".to_owned(), stays: false }]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_of_a_namespace_that_ends_stays() {
+    let world = World::start().await;
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    world.apply(space).await;
+    world.apply(claim).await;
+    let space = ResourceId::cluster("", "Namespace", "shop");
+    delete(&world.cluster, &space).await;
+    until_is(&world.cluster, &space, "is gone", |live| live.is_none()).await;
+    assert_eq!(world.kubelet.discarded(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
