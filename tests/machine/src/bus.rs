@@ -29,7 +29,6 @@ impl Machine {
     ///
     /// # Panics
     /// When the bus does not answer, or an event is no JSON.
-    #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
     pub async fn events_on_the_bus(&self) -> BTreeMap<String, Vec<Value>> {
         let told = all_events(self.broker().await).await;
         told.into_iter().map(|(id, events)| (id, events.into_iter().map(|told| told.event).collect())).collect()
