@@ -106,6 +106,8 @@ async fn members_share_the_work_and_hand_it_over() {
     let second = platform.worker("second", &[], &[]);
     let features = platform.create(30).await;
     platform.until(&MOVING, 10, &[&first, &second]).await;
+    // The second one alone may have brought them so far.
+    eventually("the first one has partitions", || (!first.events("partition assigned").is_empty()).then_some(())).unwrap();
     let third = platform.worker("third", &[], &[]);
     first.end_in_order().unwrap();
     platform.until(&[State::Completed, State::Failed], 30, &[&second, &third]).await;
