@@ -6,9 +6,14 @@
 set -euo pipefail
 provision=${CARGO_TARGET_DIR:-$HOME/.cache/provision/target}/debug/provision
 cd "$(dirname "$0")/.."
-status=$("$provision" status --env local)
+# Its exit code also tells of parts that are not ready for the moment; what is needed here are the addresses.
+status=$("$provision" status --env local) || true
 address() { sed -n "s/^$1: //p" <<<"$status"; }
 gateway=$(address gateway) repository=$(address git)/demo.git
+if [ -z "$gateway" ] || [ "$repository" = /demo.git ]; then
+  printf '%s\n' "$status" "first-feature.sh: the platform has no address yet; bring it up: make up" >&2
+  exit 1
+fi
 if [ "${1:-}" = --how ]; then
   cat <<TEXT
 
