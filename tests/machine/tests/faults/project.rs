@@ -122,13 +122,14 @@ impl Project {
 
     /// Kills the supervisor and its watcher as a power cut would.
     pub(super) fn kill_supervisor(&self) {
-        // Whichever is killed first, the other one must not have the time to bring it back.
-        for role in ["--watcher", "--supervisor"] {
-            let found = self.in_role(role);
-            assert_eq!(found.len(), 1, "{role}");
-            found.into_iter().for_each(machine::kill_hard);
-        }
-        wait("they are gone", || self.in_role("--supervisor").is_empty().then_some(()));
+        let running = || ["--watcher", "--supervisor"].map(|role| self.in_role(role)).concat();
+        assert_eq!(running().len(), 2);
+        // Each brings the other back, so the last look must have found nobody.
+        wait("they are gone", || {
+            let found = running();
+            found.iter().copied().for_each(machine::kill_hard);
+            found.is_empty().then_some(())
+        });
     }
 }
 
