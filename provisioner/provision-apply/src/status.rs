@@ -100,8 +100,8 @@ mod tests {
         };
         let said = json!({annotations::NOTICE: "it forgets"});
         let plain = json!({"name": "bus", "namespace": "n"});
-        assert_eq!(at(plain.clone(), json!({"metadata": {"annotations": said}})), ["StatefulSet.apps/n/bus: it forgets"]);
-        assert_eq!(at(json!({"name": "bus", "namespace": "n", "annotations": said}), json!({})), ["StatefulSet.apps/n/bus: it forgets"]);
+        assert_eq!(at(plain.clone(), json!({"metadata": {"annotations": said}})), ["StatefulSet/n/bus: it forgets"]);
+        assert_eq!(at(json!({"name": "bus", "namespace": "n", "annotations": said}), json!({})), ["StatefulSet/n/bus: it forgets"]);
         assert_eq!(at(plain, json!({})), Vec::<String>::new());
     }
 

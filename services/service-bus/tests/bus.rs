@@ -244,6 +244,19 @@ async fn what_is_for_later_or_panics_is_given_again_before_the_next_of_its_key()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_brokers_do_not_answer_is_left_in_time() {
+    let (cluster, settings) = cluster();
+    let (seen, settings) = (Seen::default(), BusSettings { limit: Duration::from_secs(2), ..settings });
+    publish(&Publisher::new(settings.clone()), &records(8, 1)).await;
+    let member = join(&settings, &seen, 0, Duration::ZERO);
+    until("all is worked on", || seen.distinct() == 8).await;
+    cluster.broker_round_trip_time(1, Duration::from_secs(60)).unwrap();
+    let started = Instant::now();
+    member.end().await;
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_there_is_left_as_it_is_and_one_that_can_not_be_made_is_told() {
     let (_cluster, settings) = cluster();
     let topic = |name: &str, partitions| Topic { name: name.to_owned(), partitions, replication: None };

@@ -1,7 +1,7 @@
 //! The thread that asks the brokers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
@@ -28,6 +28,8 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 const HELD_TICK: Duration = Duration::from_millis(10);
 /// Wait before a client that failed for good is replaced.
 const REPLACE: Duration = Duration::from_secs(1);
+/// Longest wait for brokers when a group is left, beyond the handover.
+const LEAVE: Duration = Duration::from_secs(10);
 
 /// How long a client may be without its group before it is replaced; it doubles with each that does not get in.
 ///
@@ -151,9 +153,23 @@ impl Poller {
             }
         }
         lag.stop();
-        // Leaves the group, with the handover of what it has, when the last holder drops it.
-        drop(self.consumer);
+        self.leave();
         Ok(())
+    }
+
+    /// Leaves the group, with the handover of what it has; brokers that are not there are not waited for.
+    fn leave(self) {
+        let (done, left) = mpsc::channel();
+        let consumer = self.consumer;
+        // The client leaves when its last holder drops it, and waits for its brokers without an end.
+        drop(std::thread::spawn(move || {
+            drop(consumer);
+            // Refused if nobody waits any more.
+            done.send(()).ok();
+        }));
+        if left.recv_timeout(self.options.handover + LEAVE).is_err() {
+            tracing::warn!(group = self.options.group, "the event bus does not take the leave; its group misses this member soon");
+        }
     }
 
     /// Goes on with a new client; work that runs is not interrupted.
