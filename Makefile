@@ -51,7 +51,7 @@ cluster-up: images
 	  $(BIN)/provision up --env dev --yes --set config.OBJECT_STORE_PUBLIC_ENDPOINT="$$LAB_S3"
 
 test:
-	@tests/packages.sh build local lab browser
+	@tests/packages.sh build local lab browser images
 	@tests/lab/install.sh
 	tests/run.sh
 
