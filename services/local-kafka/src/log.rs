@@ -1,11 +1,5 @@
 //! The broker's words, as lines of our log.
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::sync::watch;
-
-/// Longest part of a line that is taken, in bytes.
-const LONGEST: usize = 4096;
-
 /// One line of what the broker writes: `hh:mm:ss.SSS [thread] LEVEL class - message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry<'a> {
@@ -37,19 +31,10 @@ pub(crate) fn last_failure(text: &str) -> Option<String> {
     text.lines().filter_map(failure).next_back().map(str::to_owned)
 }
 
-/// Writes what the broker says into our log, until it says no more; keeps the last failure, which tells why a broker ended.
-pub(crate) async fn relay(output: impl AsyncRead + Unpin, failed: watch::Sender<String>) {
-    let (mut reader, mut bytes) = (BufReader::new(output), Vec::new());
-    while matches!(reader.read_until(b'\n', &mut bytes).await, Ok(length) if length > 0) {
-        // What is no text is shown as well as it can be: the broker waits if nobody reads on.
-        let line = String::from_utf8_lossy(&bytes);
-        let line = line[..line.floor_char_boundary(LONGEST)].trim_end();
-        if let Some(words) = failure(line) {
-            failed.send_replace(words.to_owned());
-        }
-        write(line);
-        bytes.clear();
-    }
+/// Writes a line of the broker into our log; returns the failure that it tells of, which says why a broker ended.
+pub(crate) fn take(line: &str) -> Option<String> {
+    write(line);
+    failure(line).map(str::to_owned)
 }
 
 fn write(line: &str) {
@@ -80,12 +65,5 @@ mod tests {
         let told = "1 [m] WARN  a - b\n1 [main] ERROR kafka.Kafka$ - Exiting Kafka\njava.lang.RuntimeException: no\n\tat x\nCaused by: java.net.BindException: taken\n\tat y\n2 [m] INFO  c - d\n";
         assert_eq!(last_failure(told).as_deref(), Some("Caused by: java.net.BindException: taken"));
         assert_eq!(last_failure("1 [m] WARN  a - b\n"), None);
-    }
-
-    #[tokio::test]
-    async fn what_is_no_text_does_not_stop_it() {
-        let (sender, receiver) = watch::channel(String::new());
-        relay(&b"\xff\xfe\n1 [m] ERROR a - fo\xffur\n"[..], sender).await;
-        assert_eq!(*receiver.borrow(), "fo\u{fffd}ur");
     }
 }

@@ -3,26 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-/// Settings of every broker; what is not named is as Kafka has it by itself.
-const SETTINGS: &str = "process.roles=broker,controller
-node.id=1
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=CLIENTS
+/// Settings of every broker, the lab's of the tests too.
+const SETTINGS: &str = include_str!("one-node.properties");
+const LISTENERS: &str = "inter.broker.listener.name=CLIENTS
 listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
-auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-log.index.size.max.bytes=1048576
-log.cleaner.dedupe.buffer.size=8388608
-num.network.threads=2
-num.io.threads=4
 ";
 
 /// Where the broker listens.
@@ -53,7 +37,7 @@ pub(crate) fn properties(listen: &Listen, data: &Path) -> String {
     let clients = SocketAddr::new(listen.address, listen.port);
     let controller = SocketAddr::new(listen.told().ip(), listen.controller_port);
     format!(
-        "{SETTINGS}listeners=CLIENTS://{clients},CONTROLLER://{controller}\nadvertised.listeners=CLIENTS://{told}\n\
+        "{SETTINGS}{LISTENERS}listeners=CLIENTS://{clients},CONTROLLER://{controller}\nadvertised.listeners=CLIENTS://{told}\n\
          controller.quorum.voters=1@{controller}\nlog.dirs={data}\n",
         told = listen.told(),
         data = escaped(data)

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::Config;
-use crate::broker::{Broker, StartError};
+use crate::broker::{self, StartError};
 use crate::folder::{Folder, FolderError};
 use crate::installed::{Installed, InstalledError, find};
 
@@ -85,13 +85,13 @@ impl Supervisor {
         }
         self.reach(Stage::Starting);
         let settings = folder.write_settings(&config.listen, &folder.data())?;
-        let mut broker = Broker::start(folder, installed, config.heap, &settings)?;
+        let mut kafka = broker::start(folder, installed, config.heap, &settings)?;
         let outcome = tokio::select! {
             () = lifecycle.stopping() => Ok(()),
-            ended = broker.ended() => return Err(SuperviseError::Ended(ended)),
+            ended = kafka.ended() => return Err(SuperviseError::Ended(ended)),
             error = self.failed_to_open() => Err(error),
         };
-        broker.shut_down().await;
+        broker::shut_down(&mut kafka).await;
         outcome
     }
 

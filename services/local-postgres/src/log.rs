@@ -1,13 +1,7 @@
 //! The server's log, as lines of ours.
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::sync::watch;
-
 /// What the server writes in front of each entry: kind of its process, its id, the database, the user.
 pub(crate) const PREFIX: &str = "%b|%p|%d|%u| ";
-
-/// Longest part of an entry that is taken, in bytes.
-const LONGEST: usize = 4096;
 
 /// How grave an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,24 +37,14 @@ fn parse(line: &str) -> Option<Entry<'_>> {
     Some(Entry { backend, database, user, severity, message: message.trim() })
 }
 
-/// Writes what the server says into our log, until it says no more; keeps the last failure, which tells why a server ended.
-pub(crate) async fn relay(output: impl AsyncRead + Unpin, last_failure: watch::Sender<String>) {
-    let (mut reader, mut bytes) = (BufReader::new(output), Vec::new());
-    while matches!(reader.read_until(b'\n', &mut bytes).await, Ok(length) if length > 0) {
-        // What is no text is shown as well as it can be: the server waits if nobody reads on.
-        let line = String::from_utf8_lossy(&bytes);
-        let line = line[..line.floor_char_boundary(LONGEST)].trim_end();
-        match parse(line) {
-            Some(entry) => {
-                if matches!(entry.severity, Severity::Failure | Severity::Panic) {
-                    last_failure.send_replace(entry.message.to_owned());
-                }
-                write(&entry);
-            }
-            None => tracing::info!(source = "postgresql", "{}", line.trim()),
-        }
-        bytes.clear();
-    }
+/// Writes a line of the server into our log; returns the failure that it tells of.
+pub(crate) fn take(line: &str) -> Option<String> {
+    let Some(entry) = parse(line) else {
+        tracing::info!(source = "postgresql", "{}", line.trim());
+        return None;
+    };
+    write(&entry);
+    matches!(entry.severity, Severity::Failure | Severity::Panic).then(|| entry.message.to_owned())
 }
 
 fn write(entry: &Entry<'_>) {
@@ -99,10 +83,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn the_last_failure_is_kept() {
-        let (sender, receiver) = watch::channel(String::new());
-        relay(&b"a|1||| FATAL:  one\na|1||| LOG:  two\nth\xffree\na|1||| ERROR:  four\n"[..], sender).await;
-        assert_eq!(*receiver.borrow(), "four");
+    #[test]
+    fn only_failures_are_told() {
+        let told = ["a|1||| FATAL:  one", "a|1||| LOG:  two", "three", "a|1||| PANIC:  four"].map(take);
+        assert_eq!(told, [Some("one".to_owned()), None, None, Some("four".to_owned())]);
     }
 }

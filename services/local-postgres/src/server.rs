@@ -3,15 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use service_kit::ForeignServer;
 use thiserror::Error;
-use tokio::process::Child;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::Folder;
@@ -20,6 +18,8 @@ use crate::{log, settings};
 
 /// How long a server has for a fast shutdown; then its processes end without a checkpoint, which costs a recovery at the next start.
 const FAST: Duration = Duration::from_secs(10);
+/// A fast shutdown, then one without a checkpoint.
+const ENDS: [Signal; 2] = [Signal::SIGINT, Signal::SIGQUIT];
 const POLL: Duration = Duration::from_millis(50);
 
 /// Who may log in: over TCP with a password only.
@@ -39,54 +39,25 @@ pub(crate) enum ServerError {
     Leftover(i32),
 }
 
-/// A running server.
-pub(crate) struct Server {
-    child: Child,
-    last_failure: watch::Receiver<String>,
-    log: JoinHandle<()>,
+/// Starts the server on its data folder.
+///
+/// # Errors
+/// If it can't be started; that it does not stay is for [`ForeignServer::ended`] to say.
+pub(crate) fn start(folder: &Folder, programs: &Programs, listen: &[String]) -> Result<ForeignServer, ServerError> {
+    let rules = folder.access_rules();
+    fs::write(&rules, ACCESS_RULES).map_err(|source| ServerError::Rules { path: rules.display().to_string(), source })?;
+    let mut command = folder.command(programs, &[], "INT", &programs.path("postgres"));
+    // Below the data folder's parent: an absolute path may be longer than a socket's can be.
+    command.arg("-D").arg(folder.data()).args(["-k", "../socket", "-c"]).arg(format!("hba_file={}", rules.display()));
+    command.args(listen).args(settings::arguments());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(ServerError::Start)?;
+    let output = child.stderr.take().ok_or_else(|| ServerError::Start(io::Error::other("it has no standard error")))?;
+    Ok(ForeignServer::new("PostgreSQL", child, output, log::take))
 }
 
-impl Server {
-    /// Starts the server on its data folder.
-    ///
-    /// # Errors
-    /// If it can't be started; that it does not stay is for [`Server::ended`] to say.
-    pub(crate) fn start(folder: &Folder, programs: &Programs, listen: &[String]) -> Result<Self, ServerError> {
-        let rules = folder.access_rules();
-        fs::write(&rules, ACCESS_RULES).map_err(|source| ServerError::Rules { path: rules.display().to_string(), source })?;
-        let mut command = folder.command(programs, &[], "INT", &programs.path("postgres"));
-        // Below the data folder's parent: an absolute path may be longer than a socket's can be.
-        command.arg("-D").arg(folder.data()).args(["-k", "../socket", "-c"]).arg(format!("hba_file={}", rules.display()));
-        command.args(listen).args(settings::arguments());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(ServerError::Start)?;
-        let output = child.stderr.take().ok_or_else(|| ServerError::Start(io::Error::other("it has no standard error")))?;
-        let (sender, last_failure) = watch::channel(String::new());
-        Ok(Self { child, last_failure, log: tokio::spawn(log::relay(output, sender)) })
-    }
-
-    /// Waits for the server's end, and returns it with its last words.
-    pub(crate) async fn ended(&mut self) -> String {
-        let ended = self.child.wait().await;
-        // Its processes may hold the log open a moment longer than it lives.
-        drop(timeout(Duration::from_secs(1), &mut self.log).await);
-        let words = self.last_failure.borrow().clone();
-        let how = ended.map_or_else(|error| error.to_string(), |status: ExitStatus| status.to_string());
-        if words.is_empty() { how } else { format!("{how}: {words}") }
-    }
-
-    /// Shuts the server down: what was committed is there, what was not is undone.
-    pub(crate) async fn shut_down(&mut self) {
-        for (signal, patience) in [(Signal::SIGINT, FAST), (Signal::SIGQUIT, FAST)] {
-            let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) else { return };
-            // Not waited for yet, so the id is still its own.
-            send(pid, signal);
-            if timeout(patience, self.child.wait()).await.is_ok() {
-                drop(timeout(Duration::from_secs(1), &mut self.log).await);
-                return;
-            }
-            tracing::warn!(signal = signal.as_str(), "PostgreSQL does not end");
-        }
-    }
+/// Shuts the server down: what was committed is there, what was not is undone.
+pub(crate) async fn shut_down(server: &mut ForeignServer) {
+    server.shut_down(ENDS.map(|signal| (signal, FAST))).await;
 }
 
 fn send(pid: i32, signal: Signal) {
@@ -100,7 +71,7 @@ fn send(pid: i32, signal: Signal) {
 /// # Errors
 /// If it does not end.
 pub(crate) async fn end_leftover(data: &Path) -> Result<(), ServerError> {
-    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+    for signal in ENDS {
         let Some(pid) = leftover(data) else { return Ok(()) };
         tracing::warn!(pid, signal = signal.as_str(), "ending the PostgreSQL of an earlier run");
         send(pid, signal);

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::Config;
 use crate::cluster::{ClusterError, Folder, SUPERUSER};
 use crate::programs::{Programs, ProgramsError, choose, find};
-use crate::server::{Server, ServerError, end_leftover};
+use crate::server::{self, ServerError, end_leftover};
 
 /// How often a server that starts is asked.
 const POLL: Duration = Duration::from_millis(50);
@@ -124,17 +124,17 @@ impl Supervisor {
         let mut tries = 0;
         loop {
             self.reach(Stage::Starting);
-            let mut server = Server::start(folder, programs, &self.listen())?;
+            let mut postgres = server::start(folder, programs, &self.listen())?;
             let ended = tokio::select! {
                 () = lifecycle.stopping() => None,
-                ended = server.ended() => Some(ended),
+                ended = postgres.ended() => Some(ended),
                 error = self.failed_to_open() => {
-                    server.shut_down().await;
+                    server::shut_down(&mut postgres).await;
                     return Err(error);
                 }
             };
             let Some(ended) = ended else {
-                server.shut_down().await;
+                server::shut_down(&mut postgres).await;
                 return Ok(());
             };
             tries += 1;

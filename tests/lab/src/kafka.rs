@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: usize = 64 * 1024;
 /// What the broker answers for a topic that is there.
 const TOPIC_EXISTS: i16 = 36;
+/// What a broker on one machine has too.
+const SETTINGS: &str = include_str!("../../../services/local-kafka/src/one-node.properties");
 /// Little memory, and no optimizing compiler: the start counts here.
 const JAVA: [&str; 5] = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-Dlog4j2.level=INFO"];
 
@@ -79,29 +81,12 @@ fn write_settings(region: &Region, data: &Path, outside: u16) -> Result<std::pat
 
 fn settings(data: &Path, outside: u16) -> String {
     format!(
-        "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{CONTROLLER_PORT}
-controller.listener.names=CONTROLLER
+        "{SETTINGS}controller.quorum.voters=1@127.0.0.1:{CONTROLLER_PORT}
 inter.broker.listener.name=PODS
 listeners=PODS://{NODE_ADDRESS}:{POD_PORT},OUTSIDE://127.0.0.1:{OUTSIDE_PORT},CONTROLLER://127.0.0.1:{CONTROLLER_PORT}
 advertised.listeners=PODS://{NODE_ADDRESS}:{POD_PORT},OUTSIDE://127.0.0.1:{outside}
 listener.security.protocol.map=PODS:PLAINTEXT,OUTSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
-auto.create.topics.enable=false
-default.replication.factor=1
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-log.index.size.max.bytes=1048576
-log.cleaner.dedupe.buffer.size=8388608
-num.network.threads=2
-num.io.threads=4
 ",
         data = data.display()
     )
