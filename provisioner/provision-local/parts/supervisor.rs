@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use provision_local::{
     Backoff, KeeperCommand, LocalKubelet, LogSize, MemoryKubelet, RuntimeSettings, SupervisorError, SupervisorSettings, detach, supervise,
@@ -13,7 +14,7 @@ async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [kind, state, build] = args.as_slice() else { return ExitCode::from(64) };
     let (state, build) = (PathBuf::from(state), build.parse().unwrap_or(0));
-    let settings = SupervisorSettings { state: state.clone(), build, watcher: None };
+    let settings = SupervisorSettings { state: state.clone(), build, watcher: None, idle: Duration::from_secs(600) };
     let ended = match (kind.as_str(), detach()) {
         (_, Err(error)) => return fail(&error),
         ("memory", Ok(())) => supervise(settings, || Ok(MemoryKubelet::default())).await,

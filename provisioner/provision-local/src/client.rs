@@ -9,6 +9,7 @@ use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use provision_apply::{Access, Cluster, ClusterError, Deletion, Listing, LogLines, RequestCounts, ServiceAnswer, Watching, WriteMode};
 use provision_model::{ApiResource, ApiSurface, ClusterIdentity, GroupKind, Manifest, ResourceId};
@@ -16,11 +17,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 pub use self::launch::{Launch, LocalError};
+use crate::keeper::ProcessRef;
 use crate::protocol::{Ask, Envelope, FULL, Hello, LONGEST_ANSWER, Reply, VERSION, WireAnswer, WireListing, read_line, write_line};
 use crate::{socket, store};
 
+/// How long a supervisor that was told to end may take.
+const HAND_OVER: Duration = Duration::from_secs(10);
 /// Objects on one page of a list, as a Kubernetes client asks for them.
 const PAGE: usize = 500;
 
@@ -109,13 +114,21 @@ impl LocalCluster {
         self.ask(|| Ask::Notices).await
     }
 
-    /// Ends the supervisor; what runs goes on, and the next request starts another one.
+    /// Ends the supervisor, and returns when its process is gone; what runs goes on, and the next request starts another one.
     ///
     /// # Errors
     /// [`ClusterError`].
     pub async fn end_supervisor(&self) -> Result<(), ClusterError> {
-        match self.exchange(Ask::HandOver).await {
-            Ok(_) => Ok(()),
+        let ended = async {
+            let process = i32::try_from(self.hello().await?.pid).ok().and_then(ProcessRef::find);
+            // One inside this very process ends without it.
+            let process = process.filter(|process| ProcessRef::own() != Some(*process));
+            self.exchange(Ask::HandOver).await?;
+            let Some(process) = process else { return Ok(()) };
+            timeout(HAND_OVER, process.ended()).await.map_err(|_| io::ErrorKind::TimedOut.into())
+        };
+        match ended.await {
+            Ok(()) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) => Err(self.unreachable(error)),
         }

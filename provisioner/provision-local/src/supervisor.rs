@@ -1,7 +1,8 @@
 //! Keeps the objects of this machine, lets the controllers work, and tells the runtime what is to run.
 //!
 //! One thread owns everything (the [`Room`]); connections and the runtime send it orders and wait for answers. The process outlives the
-//! command that started it, and may be killed at any time: what was answered is on the disk, and what runs goes on.
+//! command that started it, and may be killed at any time: what was answered is on the disk, and what runs goes on. When nothing is to run
+//! and nobody asks, it ends; the next command starts another one.
 
 mod connection;
 mod fetch;
@@ -11,7 +12,7 @@ mod turns;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, io};
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at};
 
 use self::connection::Shared;
 pub(crate) use self::room::Published;
@@ -50,6 +52,8 @@ pub struct SupervisorSettings {
     /// How the process is started that brings this one back, a program whose `main` leads to [`crate::wait_for_end`] and then here; nobody
     /// brings it back if none.
     pub watcher: Option<Launch>,
+    /// It ends by itself when nothing was to run and nobody has asked for that long, and at most for twice as long.
+    pub idle: Duration,
 }
 
 /// Why a supervisor can't work.
@@ -121,7 +125,7 @@ pub async fn supervise<K: Kubelet>(
     let watched = settings.watcher.map(Watched::start);
     let listener = socket::listen(&control).map_err(failed("listen at the socket of", &control))?;
     tracing::info!(state = %state.display(), block = %block.first(), "the supervisor works");
-    let served = serve(&listener, &shared, ended, &state).await;
+    let served = serve(&listener, &shared, ended, (&state, settings.idle)).await;
     // While the lock is still ours: the watcher must not take its release for a crash.
     if let (Ok(()), Some(watched)) = (&served, watched) {
         watched.end().await;
@@ -147,24 +151,36 @@ async fn serve<K: Kubelet>(
     listener: &tokio::net::UnixListener,
     shared: &Arc<Shared<K>>,
     mut ended: oneshot::Receiver<()>,
-    state: &Path,
+    (state, idle): (&Path, Duration),
 ) -> Result<(), SupervisorError> {
     let failed = |source| SupervisorError::State { action: "wait for signals at", path: state.to_owned(), source };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut connections = JoinSet::new();
+    let mut look = interval_at(Instant::now() + idle, idle);
+    let mut was_asked = false;
     loop {
         // Those that have ended.
         while connections.try_join_next().is_some() {}
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection::serve(shared.clone(), stream))),
+                Ok((stream, _)) => {
+                    was_asked = true;
+                    connections.spawn(connection::serve(shared.clone(), stream));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection can't be taken");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
             () = shared.end.notified() => return Ok(()),
+            _ = look.tick() => {
+                let is_quiet = !std::mem::take(&mut was_asked) && connections.is_empty();
+                if is_quiet && connection::is_at_rest(shared).await {
+                    tracing::info!("nothing is to run, and nobody asks");
+                    return Ok(());
+                }
+            }
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = &mut ended => return Err(SupervisorError::Broken),

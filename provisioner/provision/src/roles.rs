@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use provision_local::{
     Backoff, Catalogue, KeeperCommand, Launch, LocalKubelet, LocalSettings, LogSize, RuntimeSettings, SupervisorSettings, detach, keeper,
@@ -14,6 +15,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::error::CliError;
 
+/// How long a supervisor that has nothing to keep waits for the next command.
+const IDLE: Duration = Duration::from_secs(30);
 const SUPERVISOR: &str = "--supervisor";
 const WATCHER: &str = "--watcher";
 const KEEPER: &str = "--keeper";
@@ -103,7 +106,7 @@ fn run(state: PathBuf) -> Result<(), Box<dyn Error + Send + Sync>> {
     detach()?;
     let program = std::env::current_exe()?;
     let watcher = Launch { program: program.clone(), arguments: vec![WATCHER.into(), state.clone().into()] };
-    let settings = SupervisorSettings { state: state.clone(), build: build_of(&program), watcher: Some(watcher) };
+    let settings = SupervisorSettings { state: state.clone(), build: build_of(&program), watcher: Some(watcher), idle: IDLE };
     let catalogue = Catalogue::default().with_installed(installed(&state));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let open = || {

@@ -1,14 +1,21 @@
 //! Processes as the kernel shows them in `/proc`; known by id *and* start time, because ids are used again.
 
 use std::collections::HashMap;
-use std::fs;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+use std::{fs, io};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
+
+/// Time between two looks at a process where the kernel can't tell of its end.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// One process; never another one that got its id later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +89,18 @@ impl ProcessRef {
         self.is_alive().then_some(descriptor)
     }
 
+    /// Waits until it has ended, whether or not anybody collects it.
+    pub(crate) async fn ended(self) {
+        while self.is_alive() {
+            match self.open().map(watched) {
+                // Readable means that the process has ended.
+                Some(Ok(descriptor)) => drop(descriptor.readable().await.map(|mut guard| guard.retain_ready())),
+                Some(Err(_)) => sleep(LOOK).await,
+                None => {}
+            }
+        }
+    }
+
     /// Sends a signal to exactly this process; one that has ended is left alone.
     pub(crate) fn signal(self, signal: Signal) {
         if self.is_alive() {
@@ -92,6 +111,11 @@ impl ProcessRef {
             }
         }
     }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe, and asks only that the descriptor stays the same and open: an `OwnedFd` does")]
+fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 /// Lists all processes of the machine.
@@ -143,5 +167,15 @@ mod tests {
         let other = ProcessRef { started: me.started + 1, ..me };
         assert!(!other.is_alive());
         assert!(other.open().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_process_is_waited_for_also_when_nobody_collects_it() {
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let process = ProcessRef::find(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), process.ended()).await.is_err(), "it still runs");
+        drop(child.stdin.take());
+        tokio::time::timeout(Duration::from_secs(10), process.ended()).await.unwrap();
+        child.wait().unwrap();
     }
 }

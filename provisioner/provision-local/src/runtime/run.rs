@@ -1,6 +1,5 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,19 +8,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use thiserror::Error;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::KeeperCommand;
 use crate::keeper::{ExitRecord, HealthRecord, KeeperError, KeeperRecord, RunFolder, RunSpec, StopRequest, end_remains, now};
 
 /// How long a keeper may take to come up, and to end after its program was killed.
 const KEEPER: Duration = Duration::from_secs(15);
-/// Time between two looks at a keeper where the kernel can't tell of its end.
-const LOOK: Duration = Duration::from_millis(200);
 /// Time between two looks at a keeper that has not begun.
 const GREETING: Duration = Duration::from_millis(2);
 /// How long what a killed keeper left may take to end.
@@ -128,13 +124,8 @@ impl Run {
 
     /// Waits for the end of the run and returns how it ended, whoever was killed.
     pub(super) async fn ended(&self) -> ExitRecord {
-        while self.keeper.is_alive() {
-            match self.keeper.keeper.open().map(watched) {
-                // Readable means that the process has ended.
-                Some(Ok(descriptor)) => drop(descriptor.readable().await.map(|mut guard| guard.retain_ready())),
-                Some(Err(_)) => sleep(LOOK).await,
-                None => {}
-            }
+        if self.keeper.is_alive() {
+            self.keeper.keeper.ended().await;
         }
         let run = self.clone();
         spawn_blocking(move || run.conclude()).await.unwrap_or_else(|_| self.unknown())
@@ -187,11 +178,6 @@ impl Run {
             finished: now(),
         }
     }
-}
-
-#[expect(deprecated, reason = "its successor is unsafe, and asks only that the descriptor stays the same and open: an `OwnedFd` does")]
-fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 async fn greet(child: &mut Child) -> io::Result<()> {

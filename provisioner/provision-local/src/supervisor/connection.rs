@@ -113,6 +113,11 @@ async fn answer<K: Kubelet>(shared: &Shared<K>, ask: Ask) -> Result<Value, Clust
     }
 }
 
+/// Tells whether nothing is to run.
+pub(super) async fn is_at_rest<K: Kubelet>(shared: &Shared<K>) -> bool {
+    order(shared, Order::IsAtRest).await.unwrap_or(false)
+}
+
 /// Gives an order to the room and waits for what comes of it.
 async fn order<K, T>(shared: &Shared<K>, build: impl FnOnce(Answer<T>) -> Order) -> Result<T, ClusterError> {
     let (sender, receiver) = oneshot::channel();

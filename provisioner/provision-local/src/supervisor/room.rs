@@ -275,6 +275,11 @@ impl<D: Disk> Room<D> {
         [self.retry, self.objects().next_alarm(), sweep].into_iter().flatten().min()
     }
 
+    /// Tells whether nothing is to run, now or later, and no folder is to be removed.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        *self.wanted.borrow() == Wanted::default() && self.retry.is_none() && self.objects().next_alarm().is_none()
+    }
+
     /// Returns the UID of a pod.
     pub(crate) fn uid_of(&self, pod: &ResourceId) -> Option<String> {
         self.objects().get(pod).map(|pod| pod.uid().to_owned())

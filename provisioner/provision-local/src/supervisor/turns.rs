@@ -37,6 +37,8 @@ pub(super) enum Order {
     Uid(ResourceId, Answer<String>),
     /// Where a ready pod serves a port of a Service.
     Target(ResourceId, String, Answer<SocketAddrV4>),
+    /// Whether nothing is to run, now or later.
+    IsAtRest(Answer<bool>),
     /// Something that the runtime says.
     Report(Report),
     /// The folder of a claim is gone.
@@ -83,6 +85,7 @@ fn carry_out<D: Disk>(room: &mut Room<D>, order: Order) {
             drop(answer.send(uid));
         }
         Order::Target(service, port, answer) => drop(answer.send(room.target(&service, &port))),
+        Order::IsAtRest(answer) => drop(answer.send(Ok(room.is_at_rest()))),
         Order::Report(report) => room.note(now, report),
         Order::Discarded(claim) => room.note_discarded(now, &claim),
     }

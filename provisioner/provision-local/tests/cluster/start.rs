@@ -5,14 +5,15 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::getsid;
+use nix::unistd::{Pid, getsid};
 use provision_apply::{Cluster as _, ClusterError};
-use provision_local::{LocalCluster, LocalError};
+use provision_local::{LocalCluster, LocalError, MemoryKubelet};
 use provision_model::ResourceId;
 
-use super::world::{apply, config, launching, supervisor, until};
+use super::world::{LIMIT, apply, config, cron_job, launching, supervised_for, supervisor, until, workload};
 
 /// Ends the supervisor of a state folder when a test ends.
 struct Ends<'s>(&'s Path);
@@ -60,12 +61,46 @@ async fn an_older_supervisor_hands_over_and_a_newer_one_stays() {
     assert_eq!(again.identity().await.unwrap(), old.identity().await.unwrap());
 }
 
+/// Tells whether a process is gone, or only its parent has still to hear of its end.
+fn has_ended(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|fields| fields.is_empty() || fields.starts_with(" Z"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_with_nothing_to_keep_ends_and_is_there_again_when_it_is_asked() {
+    let idle = Duration::from_millis(200);
+    for (what, object, stays) in [
+        ("nothing", None, false),
+        ("an object of which nothing runs", Some(config("a", "1")), false),
+        ("a workload", Some(workload("Deployment", "a", 1)), true),
+        ("a job that waits for its time", Some(cron_job("a")), true),
+    ] {
+        let state = tempfile::tempdir().unwrap();
+        let (cluster, mut supervisor) = supervised_for(state.path(), MemoryKubelet::default(), idle).await;
+        if let Some(object) = object {
+            apply(&cluster, object).await.unwrap();
+        }
+        match tokio::time::timeout(if stays { idle * 5 } else { LIMIT }, &mut supervisor).await {
+            Ok(ended) => assert!(!stays && ended.unwrap().is_ok(), "{what}"),
+            Err(_) => assert!(stays, "{what}"),
+        }
+        supervisor.abort();
+    }
+    let state = tempfile::tempdir().unwrap();
+    let (_cluster, supervisor) = supervised_for(state.path(), MemoryKubelet::default(), idle).await;
+    supervisor.await.unwrap().unwrap();
+    let _ends = Ends(state.path());
+    assert!(open(state.path(), 1).await.identity().await.is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_supervisor_that_can_not_work_says_why() {
     let state = tempfile::tempdir().unwrap();
     let cluster = open(state.path(), 1).await;
+    let process = supervisor(state.path()).unwrap();
     cluster.end_supervisor().await.unwrap();
-    until("it has ended", async || supervisor(state.path()).is_none()).await;
+    assert!(has_ended(process), "its end was waited for");
     let snapshot = state.path().join("objects/snapshot");
     let text = std::fs::read_to_string(&snapshot).unwrap();
     std::fs::write(&snapshot, text.replacen('{', "{x", 1)).unwrap();

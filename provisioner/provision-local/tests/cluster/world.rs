@@ -39,7 +39,16 @@ pub(crate) fn launching(state: &Path, kind: &str, build: u64) -> LocalSettings {
 
 /// Starts a supervisor in this process, and waits until it answers.
 pub(crate) async fn supervised(state: &Path, kubelet: MemoryKubelet) -> (LocalCluster, JoinHandle<Result<(), SupervisorError>>) {
-    let settings_of = SupervisorSettings { state: state.to_owned(), build: 1, watcher: None };
+    supervised_for(state, kubelet, Duration::from_secs(600)).await
+}
+
+/// Starts a supervisor in this process that ends when it was idle for so long, and waits until it answers.
+pub(crate) async fn supervised_for(
+    state: &Path,
+    kubelet: MemoryKubelet,
+    idle: Duration,
+) -> (LocalCluster, JoinHandle<Result<(), SupervisorError>>) {
+    let settings_of = SupervisorSettings { state: state.to_owned(), build: 1, watcher: None, idle };
     let supervisor = tokio::spawn(supervise(settings_of, || Ok(kubelet)));
     let socket = state.join("control/socket");
     until("the supervisor answers", async || tokio::net::UnixStream::connect(&socket).await.is_ok() || supervisor.is_finished()).await;
@@ -128,6 +137,13 @@ pub(crate) fn job(name: &str, spec: &Value) -> Value {
         object["spec"][field] = value.clone();
     }
     object
+}
+
+/// A CronJob whose time comes once a year.
+pub(crate) fn cron_job(name: &str) -> Value {
+    let job = job(name, &json!({}));
+    json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": name, "namespace": "default"}, "spec": {
+        "schedule": "0 0 1 1 *", "jobTemplate": {"spec": job["spec"]}}})
 }
 
 /// Lists all objects of a kind.
