@@ -4,15 +4,17 @@ mod beside;
 mod counter;
 mod grpc;
 mod http;
+mod times;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub(crate) use self::beside::Beside;
 use self::counter::Counter;
+use self::times::{Pace, Times};
 use crate::keeper::HealthRecord;
 use crate::kubelet::{Check, Probe, WantedContainer};
 
@@ -72,6 +74,9 @@ pub(crate) enum Verdict<'v> {
 
 /// Asks a running container until it must be ended, and returns which probe says so.
 ///
+/// A container that is not ready is asked more often than its probes say, so that a start takes as long as the programs need; only one bad
+/// answer in each period counts, so it is given up no sooner.
+///
 /// `known` is what is known of this run already; `heard` is told all news, the beginning included.
 pub(crate) async fn watch_probes(
     container: &WantedContainer,
@@ -84,7 +89,7 @@ pub(crate) async fn watch_probes(
     if let Some(probe) = container.startup.as_ref().filter(|_| !known.started) {
         heard(Verdict::Health(health));
         let mut counter = Counter::new(probe, None);
-        if !watch(probe, asker, &mut counter, &bad("startup")).await {
+        if !watch(probe, asker, &mut counter, Pace::Eager, &bad("startup")).await {
             return "startup";
         }
     }
@@ -95,7 +100,8 @@ pub(crate) async fn watch_probes(
         let Some(probe) = &container.readiness else { return std::future::pending().await };
         let mut counter = Counter::new(probe, Some(health.ready));
         loop {
-            health.ready = watch(probe, asker, &mut counter, &bad("readiness")).await;
+            let pace = if health.ready { Pace::Steady } else { Pace::Eager };
+            health.ready = watch(probe, asker, &mut counter, pace, &bad("readiness")).await;
             heard(Verdict::Health(health));
         }
     };
@@ -103,7 +109,7 @@ pub(crate) async fn watch_probes(
         let Some(probe) = &container.liveness else { return std::future::pending().await };
         let mut counter = Counter::new(probe, Some(true));
         // It only turns to bad: it began as good.
-        watch(probe, asker, &mut counter, &bad("liveness")).await
+        watch(probe, asker, &mut counter, Pace::Steady, &bad("liveness")).await
     };
     tokio::select! {
         () = readiness => "readiness",
@@ -112,18 +118,21 @@ pub(crate) async fn watch_probes(
 }
 
 /// Asks until the verdict turns, and returns the new one. The first question of a container comes after the initial delay.
-async fn watch(probe: &Probe, asker: &Asker, counter: &mut Counter, bad: &(dyn Fn(&str) + Sync)) -> bool {
-    let delay = if counter.take_first() { probe.initial_delay } else { probe.period };
-    let mut ticks = interval_at(Instant::now() + delay, probe.period.max(Duration::from_millis(10)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn watch(probe: &Probe, asker: &Asker, counter: &mut Counter, pace: Pace, bad: &(dyn Fn(&str) + Sync)) -> bool {
+    let mut times = Times::new(probe, pace);
+    sleep(if counter.take_first() { probe.initial_delay } else { probe.period }).await;
     loop {
-        ticks.tick().await;
+        let asked = Instant::now();
         let answer = asker.ask(&probe.check, probe.timeout).await;
-        if let Err(message) = &answer {
+        let is_due = times.is_due(asked);
+        if let (true, Err(message)) = (is_due, &answer) {
             bad(message);
         }
-        if let Some(verdict) = counter.count(answer.is_ok()) {
+        // One good answer is enough whenever it comes; several are to lie a period apart.
+        let counts = is_due || answer.is_ok() && probe.success_threshold <= 1;
+        if counts && let Some(verdict) = counter.count(answer.is_ok()) {
             return verdict;
         }
+        sleep_until(times.next(asked)).await;
     }
 }
