@@ -48,7 +48,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("local-postgres", &["service-kit"]),
     ("local-store", &["service-kit"]),
     ("lab", &[]),
-    ("machine", &["provision-model", "provision-apply", "provision-local"]),
+    ("machine", &["provision-model", "provision-apply", "provision-local", "service-testing"]),
     (
         "integration",
         &[

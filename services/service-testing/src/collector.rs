@@ -1,14 +1,13 @@
 //! A collector of traces that keeps what services send it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -28,27 +27,39 @@ pub struct Span {
     pub parent_id: String,
 }
 
-/// An OTLP server on a free loopback port; it ends when dropped.
+/// An OTLP server; it ends when dropped.
 #[derive(Debug)]
 pub struct Collector {
     address: SocketAddr,
     spans: Spans,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Collector {
-    /// Starts it.
+    /// Starts it on a free port of the loopback.
     ///
     /// # Errors
     /// If no port can be opened.
     pub fn start() -> io::Result<Self> {
+        Self::start_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+    }
+
+    /// Starts it on a port that is open already.
+    ///
+    /// # Errors
+    /// If the port can't be used.
+    pub fn start_on(listener: TcpListener) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
         let spans = Spans::default();
         let server = Server::builder().add_service(TraceServiceServer::new(spans.clone()));
         runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Ok(Self { address, spans, _runtime: runtime })
+        Ok(Self { address, spans, runtime: Some(runtime) })
     }
 
     /// Returns its address, for `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -59,6 +70,15 @@ impl Collector {
     /// Returns everything that came so far.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Not waited for: a test may end it in a place that may not block.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::command::{run_command, run_program};
+use crate::command::run_command;
 use crate::error::{FileContext, LabError};
 use crate::image::{busybox_files, pack};
 use crate::os_process::{ProcessRef, poll};
@@ -139,9 +139,14 @@ spec:
 
     /// Runs containerd's client inside the region.
     pub(crate) fn ctr(self, first: ProcessRef, args: &[&str]) -> Result<String, LabError> {
-        let ctr = self.tools.program("ctr")?.display().to_string();
-        let socket = containerd_socket().display().to_string();
-        enter(first, &[&[ctr.as_str(), "--address", &socket, "--namespace", "k8s.io"], args].concat())
+        run_command(self.ctr_command(first, "k8s.io", args)?)
+    }
+
+    /// Puts together a call of containerd's client inside the region.
+    pub(crate) fn ctr_command(self, first: ProcessRef, namespace: &str, args: &[&str]) -> Result<Command, LabError> {
+        let mut command = enter_command(first);
+        command.arg(self.tools.program("ctr")?).arg("--address").arg(containerd_socket()).args(["--namespace", namespace]).args(args);
+        Ok(command)
     }
 
     fn late(self, what: &str, limit: Duration) -> LabError {
@@ -150,8 +155,14 @@ spec:
 }
 
 /// Runs a program inside the region.
-fn enter(first: ProcessRef, command: &[&str]) -> Result<String, LabError> {
-    let target = first.pid.to_string();
-    let enter = ["--target", &target, "--mount", "--net", "--uts", "--ipc", "--pid"];
-    run_program("nsenter", [&enter[..], command].concat())
+fn enter(first: ProcessRef, words: &[&str]) -> Result<String, LabError> {
+    let mut command = enter_command(first);
+    command.args(words);
+    run_command(command)
+}
+
+fn enter_command(first: ProcessRef) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &first.pid.to_string(), "--mount", "--net", "--uts", "--ipc", "--pid"]);
+    command
 }

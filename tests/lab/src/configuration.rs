@@ -199,7 +199,7 @@ mod tests {
         let region = Region::new(Path::new("/lab"), "r1")?;
         let text = kubelet(&region, "lab-r1-0badcafe");
         assert!(text.contains("cgroupRoot: /lab-r1-0badcafe\n"), "{text}");
-        assert!(text.contains("containerRuntimeEndpoint: unix:///run/lab/containerd/containerd.sock\n"), "{text}");
+        assert!(text.contains("containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n"), "{text}");
         Ok(())
     }
 

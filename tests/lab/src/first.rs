@@ -69,14 +69,22 @@ fn mount_all(region: &Region) -> Result<(), LabError> {
         fs::create_dir_all(folder).on("create", folder)?;
         mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).map_err(kernel(&format!("mount {folder}")))?;
     }
-    for folder in ["netns", "lock", "lab/containerd", "lab/postgres", "lab/ipam"] {
+    for folder in ["netns", "lock", "containerd", "lab/containerd", "lab/postgres", "lab/ipam"] {
         let path = Path::new("/run").join(folder);
         fs::create_dir_all(&path).on("create", &path)?;
     }
-    let database = region.path("postgres");
-    fs::create_dir_all(&database).on("create", &database)?;
-    let shown = Path::new(RUN).join("postgres");
-    mount(Some(&database), &shown, none, MsFlags::MS_BIND, none).map_err(kernel("show the database's folder"))
+    show(&region.path("postgres"), &Path::new(RUN).join("postgres"))?;
+    // Pods may have folders of the node below it: they end with the region.
+    show(&region.path("feature"), Path::new("/var/feature"))
+}
+
+/// Shows a folder of the region at another place, inside of the region only.
+fn show(folder: &Path, place: &Path) -> Result<(), LabError> {
+    for path in [folder, place] {
+        fs::create_dir_all(path).on("create", path)?;
+    }
+    let none: Option<&str> = None;
+    mount(Some(folder), place, none, MsFlags::MS_BIND, none).map_err(kernel(&format!("show {}", folder.display())))
 }
 
 /// Brings the region's network up: loopback, and a bridge that is the node's address.

@@ -19,8 +19,6 @@ use crate::tools::{java, kafka_jars};
 pub(crate) const OUTSIDE_PORT: u16 = 9094;
 /// Its place among the relayed servers.
 pub(crate) const RELAY: usize = 3;
-/// The platform's topics, with their partitions.
-pub(crate) const TOPICS: [(&str, u32); 2] = [("feature.events", 64), ("feature.events.dead", 1)];
 const POD_PORT: u16 = 9092;
 const CONTROLLER_PORT: u16 = 9093;
 /// Longest time for a question of the lab.

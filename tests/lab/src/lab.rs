@@ -2,9 +2,13 @@
 
 use std::env;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::cluster::{Cluster, kubectl};
 use crate::command::run_command;
@@ -14,6 +18,7 @@ use crate::image::{RootFile, pack};
 use crate::lifecycle::{State, state};
 use crate::os_process::{ProcessRef, poll};
 use crate::region::Region;
+use crate::servers::NODE_ADDRESS;
 use crate::tools::Tools;
 use crate::{database, kafka, object_store, settings};
 
@@ -254,6 +259,38 @@ impl LabHandle {
         let digest = listing.split_whitespace().find(|word| word.starts_with("sha256:"));
         let digest = digest.ok_or_else(|| LabError::NotUp(target.clone().into()))?;
         Ok(format!("{}/{repository}@{digest}", self.registry_in_cluster()))
+    }
+
+    /// Puts together a call of containerd's client `ctr`, inside of the region, for one of containerd's namespaces.
+    ///
+    /// # Errors
+    /// [`LabError::NotUp`] if the region does not run; [`LabError::ForeignCluster`] on a cluster that the lab did not start.
+    pub fn ctr(&self, namespace: &str, args: &[&str]) -> Result<Command, LabError> {
+        Cluster { region: self.region("container runtime")?, tools: &self.tools }.ctr_command(self.first()?, namespace, args)
+    }
+
+    /// Name of the control group, in every hierarchy, that all of the node is below.
+    ///
+    /// # Errors
+    /// [`LabError::ForeignCluster`] on a cluster that the lab did not start; [`LabError::File`] if it can't be read.
+    pub fn cgroup(&self) -> Result<String, LabError> {
+        self.region("control group")?.cgroup()
+    }
+
+    /// Opens a port of the node for this process: pods reach it, nobody outside of the region does.
+    ///
+    /// # Errors
+    /// [`LabError::NotUp`] if the region does not run; [`LabError::ForeignCluster`] on a cluster that the lab did not start;
+    /// [`LabError::File`] or [`LabError::Kernel`] if the port can't be opened there.
+    pub fn listen_inside(&self) -> Result<TcpListener, LabError> {
+        let path = format!("/proc/{}/ns/net", self.first()?.pid);
+        let network = fs::File::open(&path).on("open", &path)?;
+        // A thread of its own goes there and ends: its socket stays, and this process where it was.
+        let opened = thread::spawn(move || {
+            setns(network, CloneFlags::CLONE_NEWNET).map_err(|source| LabError::Kernel { action: format!("enter {path}"), source })?;
+            TcpListener::bind((NODE_ADDRESS, 0)).on("bind a port of", NODE_ADDRESS)
+        });
+        opened.join().unwrap_or_else(|_| Err(LabError::NotUp(self.kubeconfig.clone())))
     }
 
     fn region(&self, what: &'static str) -> Result<&Region, LabError> {

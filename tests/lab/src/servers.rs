@@ -1,6 +1,6 @@
 //! The servers of a region: which program, with which flags, after what.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::LabError;
 use crate::region::Region;
@@ -87,9 +87,9 @@ pub(crate) fn servers(region: &Region, tools: &Tools) -> Result<Vec<Server>, Lab
     ])
 }
 
-/// The socket of containerd, as the region sees it.
+/// The socket of containerd, as the region sees it: where every node has it, for pods that mount it.
 pub(crate) fn containerd_socket() -> PathBuf {
-    Path::new(RUN).join("containerd/containerd.sock")
+    PathBuf::from("/run/containerd/containerd.sock")
 }
 
 /// Builds the command lines of one region.
@@ -237,6 +237,8 @@ fn strings<const N: usize>(fixed: &[&str], computed: [String; N]) -> Vec<String>
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::certificates::{ADDON_SUBJECTS, SUBJECTS};
     use crate::configuration::CLIENTS;

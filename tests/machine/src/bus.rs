@@ -52,17 +52,35 @@ pub(crate) async fn all_events(broker: String) -> BTreeMap<String, Vec<Told>> {
     tokio::task::spawn_blocking(move || read(&broker)).await.expect("the reader ends")
 }
 
+/// Asks a broker which partitions a topic has; none if it is not there.
+///
+/// # Panics
+/// When the broker does not answer.
+pub async fn partitions(broker: &str, topic: &'static str) -> Vec<i32> {
+    let broker = broker.to_owned();
+    let asked = tokio::task::spawn_blocking(move || partitions_of(&reader(&broker), topic));
+    #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+    asked.await.expect("the asker ends")
+}
+
+#[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+fn reader(broker: &str) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker).set("group.id", "reader of the tests").set("enable.auto.commit", "false");
+    config.create().expect("a consumer")
+}
+
+#[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
+fn partitions_of(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("metadata");
+    metadata.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect()
+}
+
 #[expect(clippy::expect_used, reason = "a test without its world must fail, with the reason")]
 fn read(broker: &str) -> BTreeMap<String, Vec<Told>> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", broker)
-        .set("group.id", "reader of the tests")
-        .set("enable.auto.commit", "false")
-        .create()
-        .expect("a consumer");
+    let consumer = reader(broker);
     let topic = "feature.events";
-    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("metadata");
-    let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+    let partitions = partitions_of(&consumer, topic);
     let (mut wanted, mut left) = (TopicPartitionList::new(), 0);
     for partition in partitions {
         let (low, high) = consumer.fetch_watermarks(topic, partition, LIMIT).expect("watermarks");

@@ -7,6 +7,7 @@ mod database;
 mod features;
 mod platform;
 mod processes;
+mod trace;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use bus::partitions;
 pub use features::{Client, Feature};
-pub use platform::{Platform, Ways, a_feature_becomes_a_branch};
+pub use platform::{Platform, Ways, Worked, a_feature_becomes_a_branch};
 pub use processes::{kill_hard, processes_with};
+pub use trace::one_trace_over_all_services;
 
 /// The platform on this machine, in a state folder of its own; it ends when this is dropped.
 pub struct Machine {
@@ -49,8 +52,17 @@ impl Machine {
     /// # Panics
     /// When it does not come up; with what the command said.
     pub fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// Brings the platform up with settings of the test's own, each `path=value`.
+    ///
+    /// # Panics
+    /// When it does not come up; with what the command said.
+    pub fn up_with(settings: &[&str]) -> Self {
         let machine = Self::empty();
-        let ended = machine.provision(&["up", "--yes", "--timeout", "300s"]);
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let ended = machine.provision(&["up", "--yes", "--timeout", "300s"].into_iter().chain(settings).collect::<Vec<_>>());
         assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
         machine
     }

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::bus::all_events;
 use crate::{Client, Ended, Machine, until};
 
-/// The services that work on a feature; the log of each tells of its trace.
-const SERVICES: [&str; 7] =
+/// The services that work on a feature; the log of each tells of its trace, and each has spans in it.
+pub(crate) const SERVICES: [&str; 7] =
     ["api-gateway", "feature-service", "feature-worker", "repository-service", "git-service", "llm-orchestrator", "sandbox-manager"];
 
 /// What must have been counted after a feature: the service, the metric, and one of its labels.
@@ -37,6 +37,17 @@ pub struct Ways {
     pub clone_from: String,
     /// A broker of the event bus.
     pub broker: String,
+}
+
+/// A feature that has become a branch.
+#[derive(Debug, Clone)]
+pub struct Worked {
+    /// Its id.
+    pub id: String,
+    /// The trace that asked for it.
+    pub trace_id: String,
+    /// The span that asked for it, which is the client's own.
+    pub span_id: String,
 }
 
 /// A platform that runs.
@@ -86,11 +97,11 @@ async fn addresses(machine: &Machine, service: &str) -> Vec<String> {
 ///
 /// # Panics
 /// When something is missing: the branch, an artifact, an event, a metric, a log line of the trace.
-pub async fn a_feature_becomes_a_branch(platform: &impl Platform) {
+pub async fn a_feature_becomes_a_branch(platform: &impl Platform) -> Worked {
     let (client, ways) = (Client::new(), platform.ways().await);
     let key = unique();
-    let trace_id = &hex::encode(Sha256::digest(&key))[..32];
-    let trace = format!("00-{trace_id}-00f067aa0ba902b7-01");
+    let (trace_id, span_id) = (&hex::encode(Sha256::digest(&key))[..32], "00f067aa0ba902b7");
+    let trace = format!("00-{trace_id}-{span_id}-01");
     let id = client.send_within(&ways.gateway, &ways.repository, &key, Some(&trace)).await;
     assert_eq!(client.send(&ways.gateway, &ways.repository, &key).await, id, "the same key is the same feature");
     let ended = client.ended(&ways.gateway, std::slice::from_ref(&id), Duration::from_secs(120)).await;
@@ -101,6 +112,7 @@ pub async fn a_feature_becomes_a_branch(platform: &impl Platform) {
     events(&client, &ways, &id, trace_id).await;
     metrics(platform).await;
     logs(platform, trace_id).await;
+    Worked { id, trace_id: trace_id.to_owned(), span_id: span_id.to_owned() }
 }
 
 /// A key of this run: its process and its time.
