@@ -1,5 +1,6 @@
 //! The whole platform on a real cluster, as `make cluster-up` brings it up: the checks of one feature are those of the engine of one machine.
 
+mod containers;
 mod pods;
 mod way;
 
@@ -7,10 +8,12 @@ use std::path::Path;
 use std::process::Command;
 
 use integration::World;
-use lab::LabHandle;
-use machine::{Ended, Platform, Ways, a_feature_becomes_a_branch};
+use lab::{LabError, LabHandle};
+use machine::{Ended, Platform, Ways, a_feature_becomes_a_branch, one_trace_over_all_services, partitions};
+use service_testing::Collector;
 use tempfile::TempDir;
 
+use self::containers::{Contained, Watcher};
 use self::way::Way;
 
 /// Environment `dev` of a copy of the project, so that the lock file of the images is the test's own; it ends when this is dropped.
@@ -33,20 +36,30 @@ impl<'a> OnCluster<'a> {
         Self { lab, folder }
     }
 
-    /// Pushes the images and brings everything up.
-    fn up(&self) {
+    /// Pushes the images and brings everything up, with settings of the test's own, each `path=value`.
+    fn up(&self, settings: &[String]) {
         let registry = self.lab.registry().unwrap();
         let programs = assert_cmd::cargo::cargo_bin("provision").parent().unwrap().display().to_string();
         let inside = self.lab.registry_in_cluster();
         let pushed = self.provision(&["image", "push", "--binaries", &programs, "--registry", &registry, "--pull-from", inside]);
         assert_eq!(pushed.code, Some(0), "{pushed:?}");
         let store = format!("config.OBJECT_STORE_PUBLIC_ENDPOINT={}", self.lab.object_store_url_outside().unwrap());
-        let up = self.provision(&["up", "--yes", "--timeout", "300s", "--set", &store]);
+        let settings = settings.iter().chain([&store]).flat_map(|setting| ["--set", setting]);
+        let up = self.provision(&["up", "--yes", "--timeout", "300s"].into_iter().chain(settings).collect::<Vec<_>>());
         assert_eq!(up.code, Some(0), "{}\n{}", up.stdout, up.stderr);
     }
 
     fn way(&self, service: &str, port: u16) -> Way {
         Way::open(self.lab, "feature-system", &format!("service/{service}"), port)
+    }
+
+    fn reached(&self) -> Reached<'_> {
+        Reached { gateway: self.way("api-gateway", 80), git: self.way("git", 9418), platform: self }
+    }
+
+    /// Runs a shell in the sandbox manager's container.
+    fn in_sandbox_manager(&self, what: &str) -> Result<String, LabError> {
+        self.lab.kubectl(&["exec", "-n", "feature-sandbox", "daemonset/sandbox-manager", "--", "sh", "-c", what])
     }
 }
 
@@ -112,10 +125,15 @@ impl OnCluster<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feature_becomes_a_branch_on_a_cluster_where_nothing_runs_as_root() {
     let world = World::start().await;
+    let collector = Collector::start_on(world.lab.listen_inside().unwrap()).unwrap();
     let platform = OnCluster::prepare(&world.lab);
-    platform.up();
-    let reached = Reached { gateway: platform.way("api-gateway", 80), git: platform.way("git", 9418), platform: &platform };
-    a_feature_becomes_a_branch(&reached).await;
+    platform.up(&[format!("monitoring.otlp_endpoint={}", collector.url())]);
+    let worked = a_feature_becomes_a_branch(&platform.reached()).await;
+    one_trace_over_all_services(&collector, &worked).await;
+    // The broker makes none by itself, and the lab makes none: these are feature-service's.
+    let broker = world.lab.kafka_outside().unwrap();
+    assert_eq!(partitions(&broker, "feature.events").await, (0..64).collect::<Vec<_>>());
+    assert_eq!(partitions(&broker, "feature.events.dead").await, [0]);
 
     let running = pods::running(&world.lab);
     assert!(running.len() >= 9, "{} pods", running.len());
@@ -123,7 +141,23 @@ async fn a_feature_becomes_a_branch_on_a_cluster_where_nothing_runs_as_root() {
         pods::says_what_it_may(pod);
         pods::is_held_to_it(pod);
     }
-    let inside = |what: &str| world.lab.kubectl(&["exec", "-n", "feature-sandbox", "daemonset/sandbox-manager", "--", "sh", "-c", what]);
-    assert_eq!(inside("id -u; id -g").unwrap(), "65532\n65532\n");
-    assert!(inside("touch /usr/bin/x").unwrap_err().to_string().contains("Read-only file system"));
+    assert_eq!(platform.in_sandbox_manager("id -u; id -g").unwrap(), "65532\n65532\n");
+    assert!(platform.in_sandbox_manager("touch /usr/bin/x").unwrap_err().to_string().contains("Read-only file system"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feature_is_verified_in_a_container_by_the_nodes_containerd() {
+    let world = World::start().await;
+    let contained = Contained::prepare(&world.lab);
+    let platform = OnCluster::prepare(&world.lab);
+    contained.change(&platform.folder.path().join("environments/dev.yaml"));
+    let watcher = Watcher::start(&world.lab);
+    platform.up(&[contained.setting()]);
+    a_feature_becomes_a_branch(&platform.reached()).await;
+
+    // CHOWN, DAC_OVERRIDE and FOWNER, as the environment says it; nothing is run in the manager's own container.
+    let rights = platform.in_sandbox_manager("id -u; grep CapEff /proc/self/status").unwrap();
+    assert_eq!(rights, "0\nCapEff:\t000000000000000b\n");
+    watcher.tells_of_one_sandbox(&contained);
+    assert_eq!(contained.left(), Vec::<String>::new());
 }
