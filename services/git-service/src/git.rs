@@ -4,6 +4,7 @@ pub(crate) mod askpass;
 pub(crate) mod credentials;
 pub(crate) mod launch;
 mod run;
+mod ssh;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -67,15 +68,11 @@ impl Git {
     /// Prepares to run it as the settings say.
     ///
     /// # Errors
-    /// If the program's own file, which git starts to ask for credentials, can't be found.
+    /// If the program's own file, which git starts to ask for credentials, can't be found, or ssh has no place for keys that it learns.
     pub(crate) fn new(config: &Config) -> Result<Self, BoxError> {
         let program = std::env::current_exe()?;
         let environment = environment(config, &program);
-        let ssh = format!(
-            "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking={} -o UserKnownHostsFile={} -o GlobalKnownHostsFile={} \
-             -o IdentityAgent=none -o IdentitiesOnly=yes -o ClearAllForwardings=yes -o PermitLocalCommand=no -o ConnectTimeout=15",
-            config.ssh_host_keys, config.ssh_known_hosts, config.ssh_known_hosts
-        );
+        let ssh = ssh::command(&config.ssh_host_keys, &config.ssh_known_hosts, &config.base)?;
         Ok(Self {
             program,
             environment: Arc::new(environment),
@@ -135,4 +132,35 @@ fn environment(config: &Config, program: &Path) -> Vec<(OsString, OsString)> {
     }
     set("GIT_CONFIG_COUNT", &count.to_string());
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use service_kit::Settings;
+
+    use super::*;
+
+    #[test]
+    fn git_itself_reaches_only_what_is_allowed_whatever_it_is_given() {
+        let config = crate::settings::read(&mut Settings::new([("ALLOWED_URL_SCHEMES", "https")]));
+        let environment = environment(&config, Path::new("/bin/false"));
+        for (url, refused) in [
+            ("https://127.0.0.1:1/a", None),
+            ("http://127.0.0.1:1/a", Some("http")),
+            ("git://127.0.0.1:1/a", Some("git")),
+            ("ssh://git@127.0.0.1:1/a", Some("ssh")),
+            ("file:///nowhere", Some("file")),
+            ("ext::false", Some("ext")),
+            ("fd::9", Some("fd")),
+        ] {
+            let output = Command::new("git").args(["ls-remote", "--", url]).env_clear().envs(environment.iter().cloned()).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            let expected = refused.map(|scheme| format!("transport '{scheme}' not allowed"));
+            assert!(!output.status.success(), "{url}");
+            assert_eq!(said.contains("not allowed"), expected.is_some(), "{url}: {said}");
+            assert!(expected.is_none_or(|words| said.contains(&words)), "{url}: {said}");
+        }
+    }
 }

@@ -11,16 +11,13 @@ use crate::git::credentials::Credentials;
 
 const SCHEMES: Kind<Schemes> = Kind { expected: "schemes like https,ssh", parse: |text| text.parse().ok() };
 const SWITCH: Kind<bool> = Kind { expected: "true or false", parse: |text| text.parse().ok() };
+/// Says that keys of unknown ssh hosts are remembered.
+pub(crate) const ACCEPT_NEW: &str = "accept-new";
 const HOST_KEYS: Kind<String> =
-    Kind { expected: "yes or accept-new", parse: |text| ["yes", "accept-new"].contains(&text).then(|| text.to_owned()) };
+    Kind { expected: "yes or accept-new", parse: |text| ["yes", ACCEPT_NEW].contains(&text).then(|| text.to_owned()) };
 // The path goes into a command that git gives to a shell.
-const PLAIN_PATH: Kind<String> = Kind {
-    expected: "an absolute path of letters, digits and /._-",
-    parse: |text| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-        (text.starts_with('/') && text.bytes().all(plain)).then(|| text.to_owned())
-    },
-};
+const PLAIN_PATH: Kind<String> =
+    Kind { expected: "an absolute path of letters, digits and /._-", parse: |text| is_plain_path(text).then(|| text.to_owned()) };
 const NAME: Kind<String> = Kind {
     expected: "a text without <, > and line breaks",
     parse: |text| (!text.trim().is_empty() && !text.chars().any(|c| c.is_control() || "<>".contains(c))).then(|| text.to_owned()),
@@ -80,6 +77,12 @@ pub(crate) struct Config {
     pub(crate) committer_name: String,
     /// Address in the commits.
     pub(crate) committer_email: String,
+}
+
+/// Tells whether a path is absolute and a shell reads it as it is.
+pub(crate) fn is_plain_path(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    text.starts_with('/') && text.bytes().all(plain)
 }
 
 /// Reads the variables.

@@ -198,3 +198,18 @@ async fn beginning(mut stream: impl AsyncRead + Unpin) -> String {
     }
     String::from_utf8_lossy(&kept).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use service_kit::Settings;
+
+    use super::*;
+
+    #[test]
+    fn no_operand_is_an_option() {
+        let none: [(&str, &str); 0] = [];
+        let git = Git::new(&crate::settings::read(&mut Settings::new(none))).unwrap();
+        let call = git.call(&["fetch", "--quiet"]).operands(["--upload-pack=touch /tmp/owned", "main"]);
+        assert_eq!(call.arguments, ["fetch", "--quiet", "--", "--upload-pack=touch /tmp/owned", "main"]);
+    }
+}

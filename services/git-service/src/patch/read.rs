@@ -234,6 +234,10 @@ fn parse_hunk(head: &str, lines: &mut Lines<'_>) -> Result<Hunk, PatchError> {
         missing = (old, new);
         hunk.push(line);
     }
+    // Git takes no hunk that leaves all as it is.
+    if !hunk.lines.iter().any(|line| line.starts_with(['+', '-'])) {
+        return Err(lines.error(Problem::Hunk));
+    }
     if lines.peek().is_some_and(|line| line.starts_with('\\')) {
         lines.next();
         hunk.push("\\");

@@ -59,6 +59,7 @@ fn what_leaves_the_tree_or_is_no_regular_file_is_refused_with_its_line() {
         ("--- a/x\n+++ b/x\n@@ -1,2 +1 @@\n-a\n+b\n", (6, Problem::Hunk)),
         ("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n+c\n", (6, Problem::Line)),
         ("--- a/x\n+++ b/x\n@@ -1,99999999999 +1 @@\n-a\n+b\n", (3, Problem::Hunk)),
+        ("--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n a\n b\n", (5, Problem::Hunk)),
         ("--- a/x\n+++ b/x\n", (2, Problem::Hunk)),
         ("diff --git a/x b/x\n", (1, Problem::Hunk)),
         ("diff --git a/x b/x\nsubmodule x\n", (1, Problem::Hunk)),

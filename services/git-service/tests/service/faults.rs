@@ -68,13 +68,51 @@ fn a_git_that_is_killed_is_a_failure_that_may_be_tried_again() {
     world.done("Look", &world.look(&world.http.url("repo")));
 }
 
+/// Nobody else takes in what git leaves behind there, and a process that has ended stays in the table until somebody does.
+#[test]
+fn as_the_first_process_of_a_container_it_leaves_no_ended_process_behind() {
+    let world = World::start_as_first();
+    let first = first_process(&world);
+    world.done("Apply", &world.change(&world.http.url("repo"), "feature/x", &adding("x", "x")));
+    let asked = hanging_read(&world);
+    assert!(!children(first).is_empty());
+    drop(asked);
+    let none_left = || children(first).is_empty().then_some(());
+    assert!(eventually("all are taken in", none_left).is_ok(), "of {first}: {:?}", children(first));
+}
+
+/// Finds the process of the service that is the first one of its process namespace.
+fn first_process(world: &World) -> i32 {
+    let mark = world.cache().display().to_string();
+    let is_first = |pid: &i32| {
+        let own = fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| String::from_utf8_lossy(&environment).contains(&mark));
+        own && status(*pid, "NSpid").is_some_and(|ids| ids.split_whitespace().count() > 1 && ids.ends_with("\t1"))
+    };
+    eventually("the service is there", || all_pids().into_iter().find(is_first)).unwrap()
+}
+
+/// Returns the processes that one has to take in, with their states.
+fn children(of: i32) -> Vec<(i32, String)> {
+    let is_child = |pid: &i32| status(*pid, "PPid").is_some_and(|parent| parent.trim() == of.to_string());
+    all_pids().into_iter().filter(is_child).filter_map(|pid| Some((pid, status(pid, "State")?))).collect()
+}
+
+/// Returns a field of what the kernel says of a process.
+fn status(pid: i32, field: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned))
+}
+
+fn all_pids() -> Vec<i32> {
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 fn pids_of(line: &str, world: &World) -> Vec<i32> {
     let mark = world.cache().display().to_string();
     let mut pids = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let environment = String::from_utf8_lossy(&fs::read(entry.path().join("environ")).unwrap_or_default()).into_owned();
+    for pid in all_pids() {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()).into_owned();
         if String::from_utf8_lossy(&command).replace('\0', " ").starts_with(line) && environment.contains(&mark) {
             pids.push(pid);
         }

@@ -32,12 +32,22 @@ impl World {
     }
 
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::start_by(&[PROGRAM], variables)
+    }
+
+    /// Starts the service as the first process of a process namespace, as in a container.
+    pub(crate) fn start_as_first() -> Self {
+        let new = if nix::unistd::geteuid().is_root() { &["--pid"][..] } else { &["--user", "--map-root-user", "--pid"] };
+        Self::start_by(&[&["/usr/bin/unshare"], new, &["--fork", "--kill-child", PROGRAM]].concat(), &[])
+    }
+
+    fn start_by(command: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let remotes = folder.path().join("remotes");
         fs::create_dir(&remotes).unwrap();
         let base = make_remote(&remotes, "repo", &[("README.md", "hello\n".as_bytes()), ("src/main.rs", b"fn main() {}\n")]);
         let http = HttpRemote::start(&remotes);
-        let service = serve(folder.path(), variables);
+        let service = serve(folder.path(), command, variables);
         Self { service, http, folder, base }
     }
 
@@ -53,7 +63,7 @@ impl World {
     pub(crate) fn kill_and_restart(&mut self, variables: &[(&str, &str)]) {
         // Its guard kills it.
         self.service = Service::start("/bin/true", &[], &[]).unwrap();
-        self.service = serve(self.folder.path(), variables);
+        self.service = serve(self.folder.path(), &[PROGRAM], variables);
     }
 
     pub(crate) fn call(&self, method: &str, request: &Value) -> (u16, Value) {
@@ -100,7 +110,8 @@ impl World {
     }
 }
 
-fn serve(folder: &Path, variables: &[(&str, &str)]) -> Service {
+/// Starts the service by a command, its program and arguments.
+fn serve(folder: &Path, command: &[&str], variables: &[(&str, &str)]) -> Service {
     let base = folder.join("cache").display().to_string();
     let credentials = format!(
         r#"{{"robot": {{"username": "robot", "password": "{PASSWORD}"}}, "wrong": {{"username": "robot", "password": "x{PASSWORD}"}}}}"#
@@ -114,7 +125,7 @@ fn serve(folder: &Path, variables: &[(&str, &str)]) -> Service {
     let path = format!("/usr/local/bin:/usr/bin:/bin:{base}/none");
     all.push(("PATH", path.as_str()));
     all.extend(variables.iter().copied());
-    let service = Service::start(PROGRAM, &[], &all).unwrap();
+    let service = Service::start(command[0], &command[1..], &all).unwrap();
     service.wait_for_readiness(200).unwrap();
     service
 }
