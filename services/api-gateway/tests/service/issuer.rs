@@ -38,7 +38,8 @@ impl Key {
         Self { id: id.to_owned(), algorithm, secret }
     }
 
-    fn public(&self) -> Value {
+    /// Returns the public half, as the issuer publishes it.
+    pub(crate) fn public(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.secret, self.algorithm).unwrap();
         jwk.common.key_id = Some(self.id.clone());
         serde_json::to_value(jwk).unwrap()

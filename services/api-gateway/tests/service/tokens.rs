@@ -63,9 +63,14 @@ async fn bad_tokens_are_refused_with_the_reason() {
     let good = issuer.claims("ada");
     let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let unsigned = format!("{}.{}.", part(&json!({"alg": "none", "typ": "JWT"})), part(&good));
-    // The public key as a shared secret: what a checker falls for that believes the token's algorithm.
-    let header = Header { kid: Some("shared".to_owned()), ..Header::new(Algorithm::HS256) };
-    let shared = jsonwebtoken::encode(&header, &good, &EncodingKey::from_secret(b"secret")).unwrap();
+    let by_secret = |id: &str, secret: &[u8]| {
+        let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, &good, &EncodingKey::from_secret(secret)).unwrap()
+    };
+    // One that is published among the keys, and the public key as a secret: what a checker falls for that believes the token's algorithm.
+    let public = key.public();
+    let half = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(public[name].as_str().unwrap()).unwrap();
+    let (shared, confused) = (by_secret("shared", b"secret"), by_secret("k", &[vec![4], half("x"), half("y")].concat()));
     let signed = key.sign(&good);
     let (head, signature) = (signed.split('.').next().unwrap(), signed.rsplit('.').next().unwrap());
     let altered = format!("{head}.{}.{signature}", part(&issuer.claims("root")));
@@ -76,6 +81,7 @@ async fn bad_tokens_are_refused_with_the_reason() {
         ("x".to_owned(), "no JWT"),
         (unsigned, "no JWT, or its algorithm is not known"),
         (shared, "algorithm is not allowed"),
+        (confused, "algorithm is not allowed"),
         (altered, "signature is wrong"),
         (other.sign(&good), "signature is wrong"),
         (typed, "another type"),
