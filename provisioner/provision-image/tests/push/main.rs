@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod rights;
 mod support;
 
 use std::collections::BTreeMap;
