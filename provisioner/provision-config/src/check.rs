@@ -126,6 +126,7 @@ pub(crate) fn objects(objects: &[DesiredObject], facts: &[&Facts], environment: 
         }));
         images(place, facts, &objects[place], environment, &mut problems);
     }
+    images_of_variables(environment, &mut problems);
     let set = Set { objects, facts, keys: &keys, index: &index };
     references::check(&set, environment, &mut problems);
     for problem in problems.iter_mut().filter(|problem| problem.pointer.is_none() && problem.finding.origins.is_empty()) {
@@ -183,13 +184,30 @@ fn index<'o>(objects: &[DesiredObject], keys: &[Key<'o>], problems: &mut Vec<Pro
 fn images(place: usize, facts: &Facts, object: &DesiredObject, environment: &Environment, problems: &mut Vec<Problem>) {
     let is_open = |image: &str| !image.contains("@sha256:") && !image.starts_with(LOCAL_REGISTRY);
     for (pointer, image) in facts.images.iter().filter(|(_, image)| is_open(image)) {
-        let required = environment.settings.registry.require_digest;
-        let severity = if required { Severity::Fatal } else { Severity::Warning };
-        let mut finding =
-            Finding::new(severity, NOT_PINNED, format!("the image `{image}` has no digest, so it may change under the same name"));
-        finding.help = Some("pin it in the environment's lock file with `provision image push`".to_owned());
-        problems.push(Problem { object: Some(place), pointer: Some(pointer.clone()), finding: finding.on(object.id()), shared: true });
+        let help = "pin it in the environment's lock file with `provision image push`".to_owned();
+        let finding = not_pinned(image, help, environment).on(object.id());
+        problems.push(Problem { object: Some(place), pointer: Some(pointer.clone()), finding, shared: true });
     }
+}
+
+/// Looks at the images that services learn of by a variable: no field of an object says that it names one.
+fn images_of_variables(environment: &Environment, problems: &mut Vec<Problem>) {
+    let services = environment.settings.services.iter().filter(|(_, service)| service.enabled);
+    for (_, name) in services.flat_map(|(_, service)| service.env_images.iter()) {
+        let Some(image) = environment.settings.images.get(name).filter(|image| image.digest.is_none()) else { continue };
+        let written = image.tag.as_ref().map_or_else(|| image.image.clone(), |tag| format!("{}:{tag}", image.image));
+        let mut finding = not_pinned(&written, format!("pin it: `images.{name}.digest`"), environment);
+        finding.origins.extend(environment.origin_of(&format!("images.{name}")));
+        problems.push(Problem { object: None, pointer: None, finding, shared: true });
+    }
+}
+
+fn not_pinned(image: &str, help: String, environment: &Environment) -> Finding {
+    let severity = if environment.settings.registry.require_digest { Severity::Fatal } else { Severity::Warning };
+    let mut finding =
+        Finding::new(severity, NOT_PINNED, format!("the image `{image}` has no digest, so it may change under the same name"));
+    finding.help = Some(help);
+    finding
 }
 
 /// Takes what the schemas say: found with each object alone, or again with all when the set brings definitions of its own.

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use provision_config::{ConfigErrors, RenderInputs, Renderer, Selection, Sources, resolve};
+use provision_config::{ConfigErrors, RenderInputs, Renderer, Selection, Sources, render, resolve};
+use provision_model::Severity;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -292,6 +293,26 @@ fn the_matrix_of_environments_shows_in_what_is_rendered() {
     }
     let mut bucket = |region| config(&project.render("prod", Some(region), &[]).unwrap(), "/data/OBJECT_STORE_BUCKET");
     assert_ne!(bucket("us-east"), bucket("eu-west"));
+}
+
+#[test]
+fn the_image_of_sandboxes_is_pinned_like_every_other() {
+    let sources = Sources::read(&root()).unwrap();
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let pinned = format!("images.sandbox.digest={digest}");
+    for (sets, variable, is_open) in [
+        (&[][..], "registry.example.com/sandbox:v1".to_owned(), true),
+        (&[pinned][..], format!("registry.example.com/sandbox@{digest}"), false),
+    ] {
+        let selection = Selection { environment: "prod".to_owned(), region: Some("us-east".to_owned()), sets: sets.to_vec() };
+        let environment = resolve(&sources, &selection).unwrap();
+        let rendered = render(&sources, &environment, &RenderInputs::default()).unwrap();
+        let text = serde_json::to_string(&rendered.desired.objects.iter().map(|o| o.manifest.value()).collect::<Vec<_>>()).unwrap();
+        assert!(text.contains(&format!("{{\"name\":\"SANDBOX_IMAGE\",\"value\":{variable:?}}}")), "{variable}");
+        let said = "the image `registry.example.com/sandbox:v1` has no digest, so it may change under the same name";
+        let found = rendered.desired.findings.iter().find(|finding| finding.message == said);
+        assert_eq!(found.map(|finding| finding.severity == Severity::Fatal), is_open.then_some(true), "{variable}");
+    }
 }
 
 #[test]

@@ -152,7 +152,7 @@ async fn a_feature_is_verified_in_a_container_by_the_nodes_containerd() {
     let platform = OnCluster::prepare(&world.lab);
     contained.change(&platform.folder.path().join("environments/dev.yaml"));
     let watcher = Watcher::start(&world.lab);
-    platform.up(&[contained.setting()]);
+    platform.up(&contained.settings());
     a_feature_becomes_a_branch(&platform.reached()).await;
 
     // CHOWN, DAC_OVERRIDE and FOWNER, as the environment says it; nothing is run in the manager's own container.

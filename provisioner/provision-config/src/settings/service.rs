@@ -89,6 +89,9 @@ pub struct Service {
     /// Variables from fields of the pod: name to field path.
     #[serde(default)]
     pub env_fields: Entries<String>,
+    /// Variables that name an image: name to the image's name in `images`.
+    #[serde(default)]
+    pub env_images: Entries<String>,
     /// Names of the secret values that it reads.
     #[serde(default)]
     pub secrets: Vec<String>,

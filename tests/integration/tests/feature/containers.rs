@@ -16,13 +16,13 @@ const NAMESPACE: &str = "feature-sandbox";
 const CHANGED: [&str; 6] = [
     "  SANDBOX_RUNTIME: process\n",
     "      CONTAINERD_SOCKET: !delete\n",
-    "      SANDBOX_IMAGE: !delete\n",
+    "    env_images: {SANDBOX_IMAGE: !delete }\n",
     "    security: {run_as_user: 65532, run_as_non_root: true, add: []}\n    volumes:\n    - !delete {name: containerd-socket}\n",
     "    - !replace {name: sandbox-data, kind: empty_dir, mount_path: /var/feature/sandboxes, size: 64Mi}\n",
     "    # No socket of the node's containerd: a developer's node need not have it at the usual place.\n",
 ];
-/// What becomes of a sandbox in containerd, whatever comes between.
-const LIFE: [&str; 6] = ["/containers/create", "/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete", "/containers/delete"];
+/// What becomes of a sandbox in containerd, whatever comes between. That a task is deleted is told by a process that ends then: not always.
+const LIFE: [&str; 5] = ["/containers/create", "/tasks/create", "/tasks/start", "/tasks/exit", "/containers/delete"];
 
 /// What sandboxes on the lab's node are made of.
 pub(super) struct Contained<'a> {
@@ -54,8 +54,12 @@ impl<'a> Contained<'a> {
         fs::write(environment, text).unwrap();
     }
 
-    pub(super) fn setting(&self) -> String {
-        format!("services.sandbox-manager.env={{SANDBOX_IMAGE: {:?}, SANDBOX_CGROUP_PARENT: {:?}}}", self.image, self.parent)
+    pub(super) fn settings(&self) -> [String; 2] {
+        let (image, digest) = self.image.split_once('@').unwrap();
+        [
+            format!("images.sandbox={{image: {image:?}, digest: {digest:?}}}"),
+            format!("services.sandbox-manager.env={{SANDBOX_CGROUP_PARENT: {:?}}}", self.parent),
+        ]
     }
 
     /// Lists what containerd and the kernel still have of sandboxes.
@@ -99,7 +103,7 @@ impl Watcher {
 
     /// Checks that the image was pulled, and that one container besides the manager's trial lived its whole life, and well.
     pub(super) fn tells_of_one_sandbox(&self, contained: &Contained<'_>) {
-        let told = self.told.lock().unwrap();
+        let told = self.told.lock().unwrap().clone();
         let events: Vec<(&str, Value)> = told.iter().filter_map(|line| event(line)).collect();
         let pulled = events.iter().any(|(topic, event)| *topic == "/images/create" && event["name"] == contained.image.as_str());
         assert!(pulled, "{} was not pulled: {told:#?}", contained.image);
