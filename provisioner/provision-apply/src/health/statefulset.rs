@@ -1,23 +1,40 @@
 use jiff::Timestamp;
-use provision_model::Manifest;
+use provision_model::{Cause, Health, Manifest};
 
 use super::context::Context;
-use super::fields::{count, number};
-use super::symptom::Assessment;
+use super::fields::{condition, count, number};
+use super::symptom::{Assessment, Symptom};
 use super::workload;
 
 pub(super) fn assess(subject: &Manifest, context: &Context<'_>, now: Timestamp) -> Assessment {
     if subject.text("/spec/updateStrategy/type") == Some("OnDelete") {
         return by_hand(subject);
     }
-    let pods = context.owned(subject, "Pod");
-    let updated: Vec<_> = match subject.text("/status/updateRevision") {
-        Some(revision) => {
-            pods.into_iter().filter(|pod| pod.label("controller-revision-hash").is_none_or(|hash| hash == revision)).collect()
-        }
-        None => pods,
+    let revision = subject.text("/status/updateRevision");
+    let is_updated = |pod: &&Manifest| match (pod.label("controller-revision-hash"), revision) {
+        (Some(own), Some(wanted)) => own == wanted,
+        _ => true,
     };
-    workload::conclude(by_counts(subject), subject, &updated, (context, now))
+    let (updated, old): (Vec<_>, Vec<_>) = context.owned(subject, "Pod").into_iter().partition(is_updated);
+    let concluded = workload::conclude(by_counts(subject), subject, &updated, (context, now));
+    if concluded.verdict.health != Health::InProgress || concluded.verdict.cause.is_some() {
+        return concluded;
+    }
+    concluded.weigh(blocked(subject, &old).into_iter().collect(), now)
+}
+
+/// Finds the pod that holds up the new revision: one by one, the controller goes on only past pods that are ready, and so waits for an
+/// old one that the new revision was to mend.
+fn blocked(subject: &Manifest, old: &[&Manifest]) -> Option<Symptom> {
+    if subject.text("/spec/podManagementPolicy") == Some("Parallel") {
+        return None;
+    }
+    // A pod that failed for good is replaced, and so is one that ends already.
+    let waits = |pod: &&&Manifest| !pod.is_terminating() && matches!(pod.text("/status/phase"), Some("Pending" | "Running"));
+    let pod = old.iter().filter(waits).find(|pod| !condition(pod, "Ready").is_some_and(|ready| ready.is_true()))?;
+    let message = format!("pod {} is still of the old revision and not ready: the new revision waits until it is", pod.name());
+    let next = "delete that pod (`kubectl delete pod`): the one in its place is of the new revision";
+    Some(Symptom::new(Cause::Deadline, pod, message).next(next))
 }
 
 /// With `OnDelete` the controller replaces no pod by itself, so there is nothing to wait for.

@@ -76,7 +76,7 @@ fn verdicts_that_are_wrong_elsewhere_are_right_here() {
 
 #[test]
 fn causes_are_found_early_and_passing_trouble_is_tolerated() {
-    check_file("causes.yaml", 30);
+    check_file("causes.yaml", 35);
 }
 
 fn pod(status: Value) -> provision_model::Manifest {
