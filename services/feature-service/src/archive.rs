@@ -55,3 +55,42 @@ async fn archive(store: &Store, after: Duration) -> Result<u64, StoreError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use feature_store::{Creation, Instruction, Keys, New, Trace};
+    use service_kit::variables::DATABASE_URL;
+    use service_testing::Postgres;
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+    use crate::migrate::{self, Limits};
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_process_at_a_time_moves_what_is_old_enough() {
+        let postgres = Postgres::start().unwrap();
+        let limits = Limits { connect: Duration::from_secs(15), lock: Duration::from_secs(15) };
+        migrate::run(&(DATABASE_URL.kind.parse)(&postgres.url()).unwrap(), &limits).await.unwrap();
+        let pool = PgPoolOptions::new().connect(&postgres.url()).await.unwrap();
+        let token = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        let store = Store::new(pool.clone(), Keys::from_tokens(token, token).unwrap());
+        let new = New {
+            repository_url: "https://example.com/repo".to_owned(),
+            instruction: Instruction::new("x"),
+            idempotency_key: None,
+            trace: Trace::default(),
+        };
+        let Creation::Created(feature) = store.create(new).await.unwrap() else { panic!("it is new") };
+        store.cancel(feature).await.unwrap();
+        postgres.query("UPDATE feature_executions SET completed_at = completed_at - interval '31 days'").unwrap();
+
+        let other = ChoreLock::try_acquire(&pool, Chore::Archive).await.unwrap().unwrap();
+        assert_eq!(archive(&store, 30 * DAY).await.unwrap(), 0, "another one is at it");
+        other.release().await.unwrap();
+        assert_eq!(archive(&store, 32 * DAY).await.unwrap(), 0, "it is not old enough");
+        assert_eq!(archive(&store, 30 * DAY).await.unwrap(), 1);
+        assert!(ChoreLock::try_acquire(&pool, Chore::Archive).await.unwrap().is_some(), "the right to it is given back");
+    }
+}

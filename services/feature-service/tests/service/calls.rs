@@ -203,3 +203,12 @@ async fn features_that_ended_long_ago_are_archived_and_still_found() {
     let told: usize = services.iter().map(|service| service.process.events("features that ended long ago are in the archive").len()).sum();
     assert_eq!(told, 1);
 }
+
+#[test]
+fn an_event_topic_with_another_number_of_partitions_than_configured_is_told() {
+    let platform = Platform::start();
+    let service = platform.service(&[("EVENT_BUS_PARTITION_COUNT", "16")]);
+    let told = || service.process.events("the topic has another number of partitions than configured").pop();
+    let event = eventually("the topic is looked at", told).unwrap();
+    assert_eq!((&event["topic"], &event["partitions"], &event["wanted"]), (&json!("feature.events"), &json!(8), &json!(16)));
+}
