@@ -82,3 +82,54 @@ impl Expiry {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use feature_store::{Creation, Instruction, Keys, New, StepType, Trace};
+    use service_kit::Secret;
+    use service_kit::variables::UPSTREAM;
+    use service_testing::Postgres;
+    use sqlx::postgres::PgPoolOptions;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::upstreams::StoreAddress;
+
+    /// Returns a bucket from which all can be removed.
+    async fn objects() -> Objects {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = (UPSTREAM.parse)(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let routes = Router::new().fallback(|| async { StatusCode::NO_CONTENT });
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let key = || Secret::new("key".to_owned());
+        let (region, bucket) = ("local".to_owned(), "artifacts".to_owned());
+        Objects::new(&StoreAddress { endpoint, region, bucket, access_key: key(), secret_key: key() })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_worker_at_a_time_removes_artifacts() {
+        let postgres = Postgres::start().unwrap();
+        let pool = PgPoolOptions::new().connect(&postgres.url()).await.unwrap();
+        sqlx::migrate!("../feature-service/migrations").run(&pool).await.unwrap();
+        let token = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        let store = Store::new(pool.clone(), Keys::from_tokens(token, token).unwrap());
+        let new = New {
+            repository_url: "https://example.com/repo".to_owned(),
+            instruction: Instruction::new("x"),
+            idempotency_key: None,
+            trace: Trace::default(),
+        };
+        let Creation::Created(feature) = store.create(new).await.unwrap() else { panic!("it is new") };
+        store.begin_step(feature, StepType::Artifacts).await.unwrap();
+        store.cancel(feature).await.unwrap();
+
+        let expiry = Expiry { store, objects: objects().await, kept_for: Duration::ZERO, every: SHORTEST };
+        let other = ChoreLock::try_acquire(&pool, Chore::Artifacts).await.unwrap().unwrap();
+        assert_eq!(expiry.sweep().await.unwrap(), 0, "another one is at it");
+        other.release().await.unwrap();
+        assert_eq!(expiry.sweep().await.unwrap(), 1);
+        assert_eq!(expiry.sweep().await.unwrap(), 0, "it is recorded as removed");
+    }
+}
