@@ -1,34 +1,14 @@
 //! Secret values appear in no output and no record, in no encoding, of good and of failing runs.
 
 use integration::{Project, World, deployment, shell};
+use machine::encodings;
 use provision_apply::Cluster;
 use provision_model::GroupKind;
 
 const CANARY: &str = "canary/7f3a9c51+e2~b8 d4";
 
-/// The canary as it is, in a URL, in base 64, in JSON and in hex, each without the parts that depend on its surroundings.
-fn encodings() -> Vec<String> {
-    let bytes = CANARY.as_bytes();
-    let url: String = bytes
-        .iter()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(*byte).to_string() } else { format!("%{byte:02X}") })
-        .collect();
-    let base64 = |skip: usize| {
-        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let groups = bytes[skip..].chunks_exact(3);
-        groups
-            .flat_map(|group| {
-                let word = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
-                [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(word >> shift & 63) as usize]))
-            })
-            .collect::<String>()
-    };
-    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    vec![CANARY.to_owned(), url, base64(0), base64(1), base64(2), CANARY.replace('/', "\\/"), hex]
-}
-
 fn clean(what: &str, text: &str) {
-    for encoding in encodings() {
+    for encoding in encodings(CANARY) {
         assert!(!text.contains(&encoding), "{what} holds the canary as {encoding}");
     }
 }
@@ -64,7 +44,10 @@ data: {URL: "{{ secret('DATABASE_URL') }}"}
     assert!(log.contains(&sent) && log.contains("provision::run: step finished"), "the log tells requests and steps: {log}");
     let secret = provision_model::ResourceId::namespaced("", "Secret", &namespace, "secrets");
     let live = world.cluster.get(&secret).await.unwrap().unwrap();
-    assert!(encodings()[2..5].iter().any(|encoding| live.text("/data/URL").unwrap().contains(encoding)), "the Secret itself has the value");
+    assert!(
+        encodings(CANARY)[2..5].iter().any(|encoding| live.text("/data/URL").unwrap().contains(encoding)),
+        "the Secret itself has the value"
+    );
 
     // A container that prints its secret and dies: the log lines in the report are masked.
     project.template(&template("echo url is $URL; exit 3"));

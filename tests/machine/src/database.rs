@@ -44,7 +44,7 @@ impl Machine {
 }
 
 #[expect(clippy::expect_used, reason = "what an API server gives is base 64")]
-fn decode(text: &str) -> Vec<u8> {
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.decode(text).expect("base 64")
 }

@@ -7,6 +7,7 @@ mod database;
 mod features;
 mod platform;
 mod processes;
+mod secrets;
 mod trace;
 
 use std::ops::Deref;
@@ -22,6 +23,7 @@ pub use bus::partitions;
 pub use features::{Client, Feature};
 pub use platform::{Platform, Ways, Worked, a_feature_becomes_a_branch};
 pub use processes::{kill_hard, processes_with};
+pub use secrets::encodings;
 pub use trace::one_trace_over_all_services;
 
 /// The platform on this machine, in a state folder of its own; it ends when this is dropped.

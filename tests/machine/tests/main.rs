@@ -7,3 +7,4 @@ mod kafka;
 mod kill;
 mod life;
 mod metrics;
+mod secrets;

@@ -33,7 +33,7 @@ fn blocked(subject: &Manifest, old: &[&Manifest]) -> Option<Symptom> {
     let waits = |pod: &&&Manifest| !pod.is_terminating() && matches!(pod.text("/status/phase"), Some("Pending" | "Running"));
     let pod = old.iter().filter(waits).find(|pod| !condition(pod, "Ready").is_some_and(|ready| ready.is_true()))?;
     let message = format!("pod {} is still of the old revision and not ready: the new revision waits until it is", pod.name());
-    let next = "delete that pod (`kubectl delete pod`): the one in its place is of the new revision";
+    let next = "delete that pod (`kubectl delete pod`; on one machine `provision down` and `up`, data stays): the one in its place is of the new revision";
     Some(Symptom::new(Cause::Deadline, pod, message).next(next))
 }
 
