@@ -125,7 +125,7 @@ pub async fn supervise<K: Kubelet>(
     let watched = settings.watcher.map(Watched::start);
     let listener = socket::listen(&control).map_err(failed("listen at the socket of", &control))?;
     tracing::info!(state = %state.display(), block = %block.first(), "the supervisor works");
-    let served = serve(&listener, &shared, ended, (&state, settings.idle)).await;
+    let served = serve(&listener, &shared, ended, &state, settings.idle).await;
     // While the lock is still ours: the watcher must not take its release for a crash.
     if let (Ok(()), Some(watched)) = (&served, watched) {
         watched.end().await;
@@ -151,7 +151,8 @@ async fn serve<K: Kubelet>(
     listener: &tokio::net::UnixListener,
     shared: &Arc<Shared<K>>,
     mut ended: oneshot::Receiver<()>,
-    (state, idle): (&Path, Duration),
+    state: &Path,
+    idle: Duration,
 ) -> Result<(), SupervisorError> {
     let failed = |source| SupervisorError::State { action: "wait for signals at", path: state.to_owned(), source };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;

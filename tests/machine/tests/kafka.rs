@@ -82,7 +82,7 @@ async fn a_broker_that_is_killed_keeps_its_log_and_no_event_is_missing() {
 #[test]
 fn what_is_missing_for_a_broker_is_said_with_the_next_step() {
     let machine = Machine::empty();
-    let ended = up(&machine, ", KAFKA_JARS: /nowhere", "60s");
+    let ended = up(&machine, ", KAFKA_JARS: /nowhere", "30s");
     let said = format!("{}\n{}", ended.stdout, ended.stderr);
     assert_ne!(ended.code, Some(0), "{said}");
     assert!(said.contains("Kafka is not installed") && said.contains("tests/kafka.sh"), "{said}");

@@ -96,27 +96,22 @@ fn complaint(id: &str, told: &[serde_json::Value], recorded: &[i64], forgot: boo
     (highest != recorded.last().copied()).then(|| format!("{id}: the bus ends with {highest:?}, the database with {:?}", recorded.last()))
 }
 
-async fn each_survives(programs: &[&str]) {
-    let machine = Machine::up();
+async fn each_survives(machine: &Machine, programs: &[&str]) {
     for program in programs {
-        survives(&machine, program, |machine| machine.processes_of(program)).await;
+        survives(machine, program, |machine| machine.processes_of(program)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_features_survive_the_kill_of_the_supervisor() {
+async fn fifty_features_survive_the_kill_of_the_supervisor_and_of_each_service() {
     let machine = Machine::up();
     survives(&machine, "supervisor", |machine| machine.supervisor().into_iter().collect()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn fifty_features_survive_the_kill_of_each_service() {
     let services =
         ["feature-worker", "feature-service", "git-service", "llm-orchestrator", "sandbox-manager", "repository-service", "api-gateway"];
-    each_survives(&services).await;
+    each_survives(&machine, &services).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_features_survive_the_kill_of_each_backing_part() {
-    each_survives(&["local-postgres", BUS, "local-store", "local-models", "local-git"]).await;
+    each_survives(&Machine::up(), &["local-postgres", BUS, "local-store", "local-models", "local-git"]).await;
 }
